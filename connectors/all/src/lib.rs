@@ -1,0 +1,17 @@
+//! The registry of everything that this binary can be configured with. A connector is one line here,
+//! and this is the only crate with cargo features.
+
+use karez_api::{Component, Registry};
+
+/// All connectors that were built in, and the given steps.
+#[must_use]
+pub fn registry(steps: Vec<Component>) -> Registry {
+    let mut components = steps;
+    #[cfg(feature = "web")]
+    components.extend(karez_web::components());
+    #[cfg(feature = "files")]
+    components.extend(karez_files::components());
+    #[cfg(feature = "amqp")]
+    components.extend(karez_amqp::components());
+    Registry::new(components)
+}

@@ -1,0 +1,245 @@
+//! One record per row of a table: an object of strings by the header's names, or a list of strings without a header.
+
+use bytes::Bytes;
+use csv_core::ReadRecordResult;
+use karez_api::{Body, Form, Json, JsonMap};
+
+use super::frame::{Cut, KEPT_OF_TOO_LONG, More, Refusal, is_full, too_long};
+
+/// How the table is written.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Dialect {
+    pub(crate) delimiter: u8,
+    /// The first row names the columns.
+    pub(crate) header: bool,
+}
+
+pub(crate) struct CsvRows {
+    reader: csv_core::Reader,
+    dialect: Dialect,
+    max: usize,
+    line: u64,
+    columns: Columns,
+    /// The rest of a row beyond the limit is skipped up to its line break.
+    skipping: Option<(u64, u64, Bytes)>,
+    text: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+enum Columns {
+    None,
+    /// The next row has them.
+    Expected,
+    Named(Vec<String>),
+    /// The header cannot be used; nothing after it can be read.
+    Unusable,
+}
+
+impl CsvRows {
+    pub(crate) fn new(dialect: Dialect, max: usize) -> Self {
+        Self {
+            reader: csv_core::ReaderBuilder::new().delimiter(dialect.delimiter).build(),
+            dialect,
+            max,
+            line: 0,
+            columns: if dialect.header { Columns::Expected } else { Columns::None },
+            skipping: None,
+            text: vec![0; 4 << 10],
+            ends: vec![0; 64],
+        }
+    }
+
+    /// Goes on at `line`; the header is known from the file's first bytes.
+    pub(crate) fn resumed(mut self, line: u64, start_of_file: &Bytes) -> Self {
+        if self.dialect.header {
+            let mut rows = Vec::new();
+            self.row(start_of_file, 0, 0, More::Never, &mut rows);
+        }
+        self.line = line;
+        self
+    }
+
+    pub(crate) fn cut(&mut self, data: &Bytes, base: u64, more: More, out: &mut Vec<Cut>) -> usize {
+        let mut at = 0;
+        while !is_full(out, at) && (at < data.len() || self.skipping.is_some()) {
+            if matches!(self.columns, Columns::Unusable) {
+                return data.len();
+            }
+            if self.skipping.is_some() {
+                let Some(end) = self.skip(data, at, base, more, out) else {
+                    return data.len();
+                };
+                at = end;
+            } else {
+                match self.row(data, at, base, more, out) {
+                    Some(end) => at = end,
+                    None if data.len() - at > self.max => {
+                        let rest = &data[at..];
+                        let kept = Bytes::copy_from_slice(&rest[..rest.len().min(KEPT_OF_TOO_LONG)]);
+                        self.skipping = Some((base + at as u64, self.line + 1, kept));
+                    }
+                    None => break,
+                }
+            }
+        }
+        at
+    }
+
+    /// Finishes a row that is too long; `None` if its end is not there yet.
+    fn skip(&mut self, data: &Bytes, at: usize, base: u64, more: More, out: &mut Vec<Cut>) -> Option<usize> {
+        let end = match memchr::memchr(b'\n', &data[at..]) {
+            Some(length) => at + length + 1,
+            None if more == More::Never => data.len(),
+            None => return None,
+        };
+        self.line += 1;
+        if let Some((start, line, kept)) = self.skipping.take() {
+            let body = Body::from_bytes(Form::Opaque, kept);
+            let refusal = Some(too_long("row", self.max));
+            let end = base + end as u64;
+            out.push(Cut { start, end, body, line, lines: self.line, state: 0, refusal });
+        }
+        Some(end)
+    }
+
+    /// Reads one row at `at` and returns its end; `None` if it is not complete.
+    fn row(&mut self, data: &Bytes, at: usize, base: u64, more: More, out: &mut Vec<Cut>) -> Option<usize> {
+        let (mut used, mut texts, mut fields) = (at, 0, 0);
+        self.reader.reset();
+        loop {
+            let (result, n_in, n_text, n_ends) =
+                self.reader.read_record(&data[used..], &mut self.text[texts..], &mut self.ends[fields..]);
+            (used, texts, fields) = (used + n_in, texts + n_text, fields + n_ends);
+            match result {
+                ReadRecordResult::OutputFull => self.text.resize(self.text.len() * 2, 0),
+                ReadRecordResult::OutputEndsFull => self.ends.resize(self.ends.len() * 2, 0),
+                // Once more with no input tells the reader that the data ends.
+                ReadRecordResult::InputEmpty if more == More::Never => {}
+                ReadRecordResult::InputEmpty => return None,
+                ReadRecordResult::End => return Some(used),
+                ReadRecordResult::Record => break,
+            }
+        }
+        // The reader leaves the second half of CRLF to the next row.
+        if data.get(used) == Some(&b'\n') && data[..used].ends_with(b"\r") {
+            used += 1;
+        } else if used == data.len() && data.ends_with(b"\r") && more == More::Possible {
+            return None;
+        }
+        let row = data.slice(at..used);
+        let line = self.line + 1 + blank_lines(&row);
+        self.line += memchr::memchr_iter(b'\n', &row).count() as u64;
+        let made = if row.len() > self.max {
+            Some((None, Some(too_long("row", self.max))))
+        } else {
+            self.make(fields)
+        };
+        if let Some((body, refusal)) = made {
+            let body = body.unwrap_or_else(|| {
+                Body::from_bytes(Form::Opaque, row.slice(..row.len().min(KEPT_OF_TOO_LONG)))
+            });
+            let (start, end) = (base + at as u64, base + used as u64);
+            out.push(Cut { start, end, body, line, lines: self.line, state: 0, refusal });
+        }
+        Some(used)
+    }
+
+    /// What the fields just read become; nothing for the header.
+    fn make(&mut self, fields: usize) -> Option<(Option<Body>, Option<Refusal>)> {
+        let row = match self.fields(fields) {
+            Ok(row) => row,
+            Err(refusal) => return Some((None, Some(refusal))),
+        };
+        match &self.columns {
+            Columns::Expected => match named(row) {
+                Ok(columns) => {
+                    self.columns = columns;
+                    None
+                }
+                Err(refusal) => {
+                    self.columns = Columns::Unusable;
+                    Some((None, Some(refusal)))
+                }
+            },
+            Columns::Named(columns) if columns.len() != row.len() => {
+                let message = format!("row has {} fields, the header {}", row.len(), columns.len());
+                Some((None, Some(Refusal { code: "csv_fields", message })))
+            }
+            Columns::Named(columns) => {
+                let values = row.into_iter().map(Json::String);
+                let object: JsonMap = columns.iter().cloned().zip(values).collect();
+                Some((Some(Body::from_tree(Json::Object(object))), None))
+            }
+            Columns::None | Columns::Unusable => {
+                let list = row.into_iter().map(Json::String).collect();
+                Some((Some(Body::from_tree(Json::Array(list))), None))
+            }
+        }
+    }
+
+    fn fields(&self, count: usize) -> Result<Vec<String>, Refusal> {
+        let mut start = 0;
+        let field = |end: &usize| {
+            let bytes = &self.text[start..*end];
+            start = *end;
+            String::from_utf8(bytes.to_vec())
+        };
+        self.ends[..count].iter().map(field).collect::<Result<_, _>>().map_err(|_| Refusal {
+            code: "not_utf8",
+            message: "row is not UTF-8; convert the file first".into(),
+        })
+    }
+}
+
+fn named(columns: Vec<String>) -> Result<Columns, Refusal> {
+    let mut seen = std::collections::HashSet::new();
+    match columns.iter().find(|name| !seen.insert(name.as_str())) {
+        Some(name) => Err(Refusal {
+            code: "csv_header",
+            message: format!("header names {name:?} twice; nothing of this file can be read"),
+        }),
+        None => Ok(Columns::Named(columns)),
+    }
+}
+
+/// Line breaks before the first field.
+fn blank_lines(row: &[u8]) -> u64 {
+    row.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).filter(|byte| **byte == b'\n').count() as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::frame::{Framer, testing::cut_all};
+    use super::*;
+
+    fn cut(text: &[u8], size: usize, header: bool) -> Vec<(String, u64)> {
+        let rows = CsvRows::new(Dialect { delimiter: b',', header }, 40);
+        cut_all(&mut Framer::Csv(Box::new(rows)), text, size)
+    }
+
+    #[test]
+    fn rows_are_cut_alike_however_they_arrive() {
+        let record = |text: &str, line: u64| (text.to_owned(), line);
+        let long = format!("a\n{}\n\"x\"\n", "y".repeat(60));
+        type Case<'a> = (&'a [u8], Vec<(String, u64)>);
+        let cases: &[Case<'_>] = &[
+            (b"b,a\n1,2\n", vec![record(r#"{"b":"1","a":"2"}"#, 2)]),
+            (b"\xef\xbb\xbfa\r\n1\r\n\r\n2\r\n", vec![record(r#"{"a":"1"}"#, 2), record(r#"{"a":"2"}"#, 4)]),
+            (
+                b"a,b\n\"x\ny\",\"say \"\"hi\"\"\"\nz,",
+                vec![record(r#"{"a":"x\ny","b":"say \"hi\""}"#, 2), record(r#"{"a":"z","b":""}"#, 4)],
+            ),
+            (b"a,b\n1\n1,2\n", vec![record("!csv_fields", 2), record(r#"{"a":"1","b":"2"}"#, 3)]),
+            (b"a\n\xff\n1\n", vec![record("!not_utf8", 2), record(r#"{"a":"1"}"#, 3)]),
+            (b"a,a\n1,2\n", vec![record("!csv_header", 1)]),
+            (long.as_bytes(), vec![record("!too_long", 2), record(r#"{"a":"x"}"#, 3)]),
+        ];
+        for (text, expected) in cases {
+            for size in 1..=text.len() {
+                let shown = String::from_utf8_lossy(text);
+                assert_eq!(&cut(text, size, true), expected, "{shown:?} in pieces of {size}");
+            }
+        }
+        assert_eq!(cut(b"1,x\n", 2, false), [record(r#"["1","x"]"#, 1)]);
+    }
+}

@@ -1,0 +1,309 @@
+//! All files of a source: which are read, in which turn, and what became of those that were renamed or emptied.
+//!
+//! Synchronous on purpose: it runs on a thread that may block, one call per batch.
+
+use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use karez_api::{Batch, Clock, Fault, Lane, Position};
+use tracing::warn;
+
+use super::frame::More;
+use super::identity::{Head, Inode, Name, first_bytes};
+use super::position::Place;
+use super::reader::{FileReader, Next, open};
+use super::{Options, Start};
+
+/// Files open at once when each is read once; while following, those that grow are never closed.
+const MAX_OPEN: usize = 16;
+/// Looks at a renamed or removed file before it is given up: its writer may still hold it.
+const LAST_LOOKS: u32 = 10;
+
+pub(crate) struct FileSet {
+    options: Arc<Options>,
+    source: Arc<str>,
+    clock: Arc<dyn Clock>,
+    known: Vec<(Name, Place)>,
+    reading: Vec<Reading>,
+    waiting: VecDeque<PathBuf>,
+    turn: usize,
+    next_look: Option<Instant>,
+}
+
+struct Reading {
+    reader: FileReader,
+    /// It may have something to read.
+    ready: bool,
+    /// Looks since its path was last found.
+    missing: u32,
+}
+
+/// What one step gave.
+pub(crate) enum Step {
+    Batch(Batch),
+    /// Nothing now; look again after this time.
+    Idle(Duration),
+    Ended,
+}
+
+impl FileSet {
+    pub(crate) fn new(
+        options: Arc<Options>,
+        source: Arc<str>,
+        clock: Arc<dyn Clock>,
+        positions: &BTreeMap<Lane, Position>,
+    ) -> Self {
+        let known = positions
+            .iter()
+            .filter_map(|(lane, position)| Some((Name::parse(&lane.0)?, Place::read(position)?)))
+            .collect();
+        let (reading, waiting) = (Vec::new(), VecDeque::new());
+        Self { options, source, clock, known, reading, waiting, turn: 0, next_look: None }
+    }
+
+    /// # Errors
+    /// A folder or file could not be read: class service.
+    pub(crate) fn step(&mut self) -> Result<Step, Fault> {
+        let now = self.clock.instant();
+        let first = self.next_look.is_none();
+        if self.next_look.is_none_or(|at| self.options.follow && at <= now) {
+            self.look().map_err(|error| Fault::service(error).with_code("file"))?;
+            self.next_look = Some(now + self.options.poll);
+        }
+        self.open_waiting(first).map_err(|error| Fault::service(error).with_code("file"))?;
+        while let Some(index) = self.next_ready() {
+            let path = self.reading[index].reader.path.display().to_string();
+            if let Some(batch) = self
+                .read(index)
+                .map_err(|error| Fault::service(format_args!("{path}: {error}")).with_code("file"))?
+            {
+                return Ok(Step::Batch(batch));
+            }
+            self.open_waiting(false).map_err(|error| Fault::service(error).with_code("file"))?;
+        }
+        if !self.options.follow {
+            return Ok(Step::Ended);
+        }
+        let wait = self.next_look.map(|at| at.saturating_duration_since(self.clock.instant()));
+        Ok(Step::Idle(wait.unwrap_or(self.options.poll)))
+    }
+
+    fn next_ready(&mut self) -> Option<usize> {
+        let count = self.reading.len();
+        let index = (0..count).map(|n| (self.turn + n) % count).find(|at| self.reading[*at].ready)?;
+        self.turn = index + 1;
+        Some(index)
+    }
+
+    fn read(&mut self, index: usize) -> io::Result<Option<Batch>> {
+        let entry = &mut self.reading[index];
+        let is_last = !self.options.follow || entry.missing > LAST_LOOKS;
+        let more = if is_last { More::Never } else { More::Possible };
+        match entry.reader.next(more, &self.source, self.clock.now())? {
+            Next::Batch(batch) => return Ok(Some(batch)),
+            Next::End if is_last => self.forget(index),
+            Next::End => entry.ready = false,
+            Next::Replaced => {
+                warn!(file = %entry.reader.path.display(), "file was emptied or written anew, it is read from its start");
+                let path = entry.reader.path.clone();
+                self.forget(index);
+                // The old content is gone: however alike the new one begins, it is never resumed there.
+                if let Some((_, place)) = self.known.last_mut() {
+                    place.offset = u64::MAX;
+                }
+                self.waiting.push_back(path);
+            }
+        }
+        Ok(None)
+    }
+
+    fn forget(&mut self, index: usize) {
+        let reader = self.reading.remove(index).reader;
+        if let Some(name) = Name::parse(&reader.lane().0) {
+            self.known.retain(|(other, _)| *other != name);
+            self.known.push((name, reader.place_reached()));
+        }
+    }
+
+    /// Finds new files, and which of those being read were renamed, removed or have grown.
+    fn look(&mut self) -> io::Result<()> {
+        let mut found = BTreeMap::new();
+        for glob in &self.options.globs {
+            glob.list(&mut found)?;
+        }
+        if found.is_empty() && !self.options.follow {
+            warn!(source = %self.source, "no file matches the paths of this source");
+        }
+        for entry in &mut self.reading {
+            entry.missing += 1;
+            entry.ready |= entry.missing > 1;
+        }
+        let waiting: HashSet<PathBuf> = self.waiting.iter().cloned().collect();
+        for (path, metadata) in found {
+            let inode = Inode::of(&metadata);
+            match self.reading.iter_mut().find(|entry| entry.reader.inode == inode) {
+                Some(entry) => {
+                    entry.missing = 0;
+                    entry.ready = true;
+                    entry.reader.renamed(path);
+                }
+                None if metadata.len() > 0 && !waiting.contains(&path) => self.waiting.push_back(path),
+                None => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn open_waiting(&mut self, first: bool) -> io::Result<()> {
+        while self.options.follow || self.reading.len() < MAX_OPEN {
+            let Some(path) = self.waiting.pop_front() else {
+                break;
+            };
+            let file = match open(&path) {
+                Ok(file) => file,
+                // Removed or renamed since it was listed: the next look finds it again.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => {
+                    return Err(io::Error::new(error.kind(), format!("{}: {error}", path.display())));
+                }
+            };
+            let metadata = file.metadata()?;
+            if !metadata.is_file() || metadata.len() == 0 {
+                continue;
+            }
+            let bytes = first_bytes(&file)?;
+            let inode = Inode::of(&metadata);
+            let (name, mut place) = self.identify(inode, &bytes, metadata.len());
+            if place.is_none() && first && self.options.start == Start::End {
+                place = Some(super::start::last_line(&file, metadata.len(), Head::of(&bytes))?);
+            }
+            let reader = FileReader::new(file, path, &name, place, &self.options)?;
+            self.reading.push(Reading { reader, ready: true, missing: 0 });
+        }
+        Ok(())
+    }
+
+    /// The file's lane and where it was left: by inode and by all first bytes known of it.
+    fn identify(&self, inode: Inode, bytes: &[u8], length: u64) -> (Name, Option<Place>) {
+        let same = self.known.iter().filter(|(name, _)| name.inode == inode);
+        let newest = same.clone().max_by_key(|(name, _)| name.generation);
+        if let Some((name, place)) = newest
+            && name.head.begins(bytes)
+            && place.head.begins(bytes)
+            && place.offset <= length
+        {
+            return (*name, Some(*place));
+        }
+        let generation = same.map(|(name, _)| name.generation + 1).max().unwrap_or(0);
+        (Name { inode, head: Head::of(bytes), generation }, None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, OpenOptions};
+    use std::io::Write;
+    use std::path::Path;
+
+    use karez_api::{Json, Positions, Source};
+    use serde_json::json;
+
+    use crate::source::Files;
+    use crate::testing::{World, plan_source};
+
+    fn append(path: &Path, text: &str) {
+        let file = OpenOptions::new().create(true).append(true).open(path);
+        file.unwrap().write_all(text.as_bytes()).unwrap();
+    }
+
+    fn settings(root: &Path, more: Json) -> Json {
+        let mut settings = json!({"paths": [root.join("*.log*").to_str().unwrap()], "format": "text"});
+        settings.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        settings
+    }
+
+    async fn read(source: &mut dyn Source, world: &World, count: usize) -> Vec<String> {
+        let mut found = Vec::new();
+        while found.len() < count {
+            let Some(batch) = source.pull().await.unwrap() else {
+                break;
+            };
+            world.keep_positions(&batch);
+            found
+                .extend(batch.records.iter().map(|r| String::from_utf8_lossy(r.body().bytes()).into_owned()));
+        }
+        found
+    }
+
+    #[tokio::test]
+    async fn reading_goes_on_after_every_record_where_it_was_left() {
+        let root = tempfile::tempdir().unwrap();
+        append(&root.path().join("a.log"), "one\n\ntwo\r\nthree");
+        let plan = plan_source::<Files>(settings(root.path(), json!({})));
+        let world = World::new();
+        let batch = world.open_source(&*plan).await.pull().await.unwrap().unwrap();
+        let Positions::Each(places) = &batch.positions else { panic!("no positions") };
+        let whole = ["one", "two", "three"];
+        for (index, place) in places.iter().enumerate() {
+            let world = World::new();
+            world.positions.lock().unwrap().insert(batch.lane.clone(), place.clone());
+            let mut source = world.open_source(&*plan).await;
+            assert_eq!(read(&mut *source, &world, 9).await, whole[index + 1..]);
+        }
+    }
+
+    #[tokio::test]
+    async fn files_are_read_once_in_order_of_name_and_then_it_ends() {
+        let root = tempfile::tempdir().unwrap();
+        for n in (0..40).rev() {
+            append(&root.path().join(format!("{n:02}.log")), &format!("{n}\n"));
+        }
+        let world = World::new();
+        let plan = plan_source::<Files>(settings(root.path(), json!({})));
+        let found = read(&mut *world.open_source(&*plan).await, &world, 99).await;
+        assert_eq!(found.len(), 40);
+        let again = read(&mut *world.open_source(&*plan).await, &world, 99).await;
+        assert!(again.is_empty(), "{again:?}");
+    }
+
+    #[tokio::test]
+    async fn a_followed_file_is_read_through_rename_and_truncation() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("a.log");
+        let world = World::new();
+        let plan = plan_source::<Files>(settings(root.path(), json!({"follow": true, "poll": "10ms"})));
+        let mut source = world.open_source(&*plan).await;
+        append(&path, "1\n2\npar");
+        assert_eq!(read(&mut *source, &world, 2).await, ["1", "2"]);
+        append(&path, "tial\n");
+        assert_eq!(read(&mut *source, &world, 1).await, ["partial"]);
+        fs::rename(&path, root.path().join("a.log.1")).unwrap();
+        append(&root.path().join("a.log.1"), "late\n");
+        append(&path, "new\n");
+        let mut both = read(&mut *source, &world, 2).await;
+        both.sort();
+        assert_eq!(both, ["late", "new"]);
+        fs::write(&path, "").unwrap();
+        append(&path, "x\n");
+        assert_eq!(read(&mut *source, &world, 1).await, ["x"]);
+        drop(source);
+        append(&path, "after\n");
+        let mut source = world.open_source(&*plan).await;
+        assert_eq!(read(&mut *source, &world, 1).await, ["after"]);
+    }
+
+    #[tokio::test]
+    async fn a_line_beyond_the_limit_is_marked_and_reading_goes_on() {
+        let root = tempfile::tempdir().unwrap();
+        append(&root.path().join("a.log"), &format!("{}\nok\n", "x".repeat(600_000)));
+        let plan = plan_source::<Files>(settings(root.path(), json!({"max_record": "1KiB"})));
+        let batch = World::new().open_source(&*plan).await.pull().await.unwrap().unwrap();
+        let error = batch.records[0].meta().error.as_ref().map(|error| error.code.to_string());
+        assert_eq!(error.as_deref(), Some("too_long"));
+        assert_eq!(batch.records[1].body().bytes(), "ok");
+        assert_eq!(batch.records[1].meta().line, Some(2));
+    }
+}

@@ -1,0 +1,11 @@
+//! The `http` sink: one request per record, or per batch of records with one target.
+
+mod body;
+mod classify;
+mod client;
+mod connection;
+mod sink;
+mod spec;
+mod target;
+
+pub(crate) use spec::Http;

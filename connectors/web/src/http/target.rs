@@ -1,0 +1,233 @@
+//! Where a record goes: a fixed scheme and host, a path and a query that may depend on the record.
+//! A record never chooses the host: what stands before the path has no template.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use karez_api::{Checker, Escape, Fault, Json, Path, Problem, Record, Scope, Text, Value};
+use reqwest::Url;
+
+use super::connection;
+
+/// The parts of a target, compiled.
+pub(super) struct Target {
+    /// Scheme, credentials, host, port, and the path of a connection; no slash at its end.
+    base: String,
+    path: Option<Text>,
+    query: Option<Text>,
+    pairs: Vec<(String, Value)>,
+    /// The whole, where it is the same for every record.
+    constant: Option<Url>,
+}
+
+impl Target {
+    /// From `url`, or from a connection's `base` and `path`.
+    pub(super) fn check(
+        cx: &Checker<'_>,
+        base: Option<&str>,
+        field: &str,
+        setting: &str,
+        query: &BTreeMap<String, Json>,
+    ) -> Option<Self> {
+        let at = Path::root().field(field);
+        let split = match base {
+            Some(_) => 0,
+            None => host_end(cx, &at, setting)?,
+        };
+        let base = base.unwrap_or(&setting[..split]).trim_end_matches('/').to_owned();
+        let literal = cx.scope.literal.get(&cx.at.join(&at)).map_or(&[][..], Vec::as_slice);
+        let end = outside(setting, split, literal, b'#').unwrap_or(setting.len());
+        let mark = outside(&setting[..end], split, literal, b'?');
+        let path = part(cx, &at, setting, split..mark.unwrap_or(end), Escape::UrlPath);
+        let written = mark.map(|mark| part(cx, &at, setting, mark + 1..end, Escape::UrlQuery));
+        let pairs = pairs(cx, query);
+        let mut target = Self {
+            base,
+            path: Some(path?),
+            query: written.map_or(Some(None), |part| part.map(Some))?,
+            pairs: pairs?,
+            constant: None,
+        };
+        target.constant = match target.settle() {
+            Ok(constant) => constant,
+            Err(message) => {
+                cx.report(Problem::error("bad-url", at, message));
+                return None;
+            }
+        };
+        Some(target)
+    }
+
+    /// The whole URL where nothing depends on the record.
+    fn settle(&self) -> Result<Option<Url>, &'static str> {
+        connection::base(&self.base)?;
+        let fixed = |text: &Option<Text>| text.as_ref().map_or(Some(String::new()), |text| text.constant());
+        match (fixed(&self.path), fixed(&self.query), self.pairs.is_empty()) {
+            (Some(path), Some(query), true) => self.join(&path, &query).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    fn join(&self, path: &str, query: &str) -> Result<Url, &'static str> {
+        let slash = if path.is_empty() || path.starts_with('/') { "" } else { "/" };
+        let mut whole = format!("{}{slash}{path}", self.base);
+        if !query.is_empty() {
+            whole.push(if whole.contains('?') { '&' } else { '?' });
+            whole.push_str(query);
+        }
+        Url::parse(&whole).map_err(|_| "the url cannot be read with this record's values in it")
+    }
+
+    /// # Errors
+    /// Class validation: the record lacks what the URL needs.
+    pub(super) fn of(&self, record: &Record) -> Result<Url, Fault> {
+        if let Some(constant) = &self.constant {
+            return Ok(constant.clone());
+        }
+        let text = |text: &Option<Text>| text.as_ref().map_or(Ok(String::new()), |text| text.eval(record));
+        let (path, query) = (text(&self.path)?, text(&self.query)?);
+        let mut url = self.join(&path, &query).map_err(|message| Fault::validation("bad_url", message))?;
+        for (name, value) in &self.pairs {
+            if let Some(found) = value.eval(record)? {
+                append(&mut url, name, &found)?;
+            }
+        }
+        Ok(url)
+    }
+}
+
+/// A list is written as the name repeated; null and what matches nothing are left out.
+fn append(url: &mut Url, name: &str, value: &Json) -> Result<(), Fault> {
+    match value {
+        Json::Null => {}
+        Json::String(text) => {
+            url.query_pairs_mut().append_pair(name, text);
+        }
+        Json::Bool(_) | Json::Number(_) => {
+            url.query_pairs_mut().append_pair(name, &value.to_string());
+        }
+        Json::Array(items) if items.iter().all(|item| !item.is_array()) => {
+            for item in items {
+                append(url, name, item)?;
+            }
+        }
+        Json::Array(_) | Json::Object(_) => {
+            return Err(Fault::validation(
+                "bad_query",
+                format!("query {name} is neither text, number, boolean nor a list of them"),
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn pairs(cx: &Checker<'_>, query: &BTreeMap<String, Json>) -> Option<Vec<(String, Value)>> {
+    let at = Path::root().field("query");
+    let compiled: Vec<_> = query
+        .iter()
+        .filter_map(|(name, setting)| Some((name.clone(), cx.value(&at.field(name), setting)?)))
+        .collect();
+    (compiled.len() == query.len()).then_some(compiled)
+}
+
+/// Where the path begins. The host comes before it and is literal.
+fn host_end(cx: &Checker<'_>, at: &Path, url: &str) -> Option<usize> {
+    let start = url.find("://").map(|colon| colon + 3);
+    let Some(start) = start else {
+        cx.report(
+            Problem::error("bad-url", at.clone(), "a url begins with http:// or https://")
+                .help("the scheme and the host are fixed; only path and query may hold {{…}}"),
+        );
+        return None;
+    };
+    let end = url[start..].find(['/', '?', '#']).map_or(url.len(), |length| start + length);
+    let literal = cx.scope.literal.get(&cx.at.join(at)).map_or(&[][..], Vec::as_slice);
+    if let Some(open) = template(&url[..end], literal) {
+        cx.report(
+            Problem::error("template-in-host", at.clone(), "the host of a url cannot depend on the record")
+                .within(open..end)
+                .help("route records to one sink for each host"),
+        );
+        return None;
+    }
+    Some(end)
+}
+
+fn is_literal(at: usize, literal: &[Range<usize>]) -> bool {
+    literal.iter().any(|range| range.contains(&at))
+}
+
+fn template(text: &str, literal: &[Range<usize>]) -> Option<usize> {
+    text.match_indices("{{").map(|(at, _)| at).find(|at| !is_literal(*at, literal))
+}
+
+/// The first `byte` from `start` on that stands outside `{{…}}`.
+fn outside(text: &str, start: usize, literal: &[Range<usize>], byte: u8) -> Option<usize> {
+    let bytes = text.as_bytes();
+    let mut at = start;
+    while at < bytes.len() {
+        if bytes[at..].starts_with(b"{{") && !is_literal(at, literal) {
+            at = text[at..].find("}}").map_or(bytes.len(), |length| at + length + 2);
+        } else if bytes[at] == byte {
+            return Some(at);
+        } else {
+            at += 1;
+        }
+    }
+    None
+}
+
+/// Compiles a part of a setting; its literal ranges and its problems are moved to fit.
+fn part(cx: &Checker<'_>, at: &Path, setting: &str, range: Range<usize>, escape: Escape) -> Option<Text> {
+    let place = cx.at.join(at);
+    let mut literal = cx.scope.literal.clone();
+    if let Some(ranges) = literal.get_mut(&place) {
+        *ranges = moved(ranges, &range);
+    }
+    let scope = Scope { vars: cx.scope.vars, literal: &literal, warnings: cx.scope.warnings };
+    let start = range.start;
+    cx.expressions
+        .text(&scope, &place, &setting[range], escape)
+        .map_err(|problems| {
+            let shift = |within: Range<usize>| within.start + start..within.end + start;
+            let moved = problems
+                .into_iter()
+                .map(|problem| Problem { within: problem.within.clone().map(shift), ..problem });
+            cx.problems.borrow_mut().extend(moved);
+        })
+        .ok()
+}
+
+fn moved(ranges: &[Range<usize>], part: &Range<usize>) -> Vec<Range<usize>> {
+    ranges
+        .iter()
+        .map(|range| range.start.max(part.start)..range.end.min(part.end))
+        .filter(|range| !range.is_empty())
+        .map(|range| range.start - part.start..range.end - part.start)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::slice::from_ref;
+
+    use super::*;
+
+    #[test]
+    fn a_query_begins_at_the_first_mark_outside_templates() {
+        let found = |text: &str| outside(text, 0, &[], b'?');
+        assert_eq!(found("/a?b"), Some(2));
+        assert_eq!(found("/{{default x \"?\"}}?b"), Some(18));
+        assert_eq!(found("/{{a}}"), None);
+        assert_eq!(found("/{{a?"), None);
+        // What a variable brought in is text, even where it looks like a template.
+        assert_eq!(outside("/{{a?b", 0, from_ref(&(1..6)), b'?'), Some(4));
+    }
+
+    #[test]
+    fn literal_ranges_move_with_their_part() {
+        assert_eq!(moved(&[0..4, 6..12, 20..22], &(8..16)), vec![0..4]);
+        assert_eq!(template("https://{{x}}", from_ref(&(8..13))), None);
+        assert_eq!(template("https://{{x}}", &[]), Some(8));
+    }
+}

@@ -1,0 +1,231 @@
+//! What the engine lends to a connector, for tests: a wall clock that stands still, expressions
+//! that pick and fill in fields, and an ingress and an intake that keep what they are given.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use karez_api::*;
+use tokio::sync::Notify;
+
+/// 2026-11-24T10:15:00Z.
+pub(crate) const NOW: Millis = Millis(1_795_515_300_000);
+
+/// Nobody waits here until a test says that the time is over.
+#[derive(Clone, Default)]
+pub(crate) struct TestClock(Arc<Notify>);
+
+impl TestClock {
+    pub(crate) fn end_wait(&self) {
+        self.0.notify_one();
+    }
+}
+
+impl Clock for TestClock {
+    fn now(&self) -> Millis {
+        NOW
+    }
+    fn instant(&self) -> Instant {
+        Instant::now()
+    }
+    fn sleep(&self, _: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        let over = Arc::clone(&self.0);
+        Box::pin(async move { over.notified().await })
+    }
+}
+
+struct NoTasks;
+
+impl Tasks for NoTasks {
+    fn spawn(&self, _: &'static str, _: Pin<Box<dyn Future<Output = ()> + Send>>) {}
+}
+
+/// `$.a.b`.
+struct Pick(Vec<String>);
+
+impl Pick {
+    fn find(&self, record: &Record) -> Option<Json> {
+        let mut at = record.body().tree().ok()?;
+        for field in &self.0 {
+            at = at.get(field)?;
+        }
+        Some(at.clone())
+    }
+}
+
+impl Evaluate<Option<Json>> for Pick {
+    fn eval(&self, record: &Record) -> Result<Option<Json>, Fault> {
+        Ok(self.find(record))
+    }
+}
+
+/// `before{{a.b}}after`.
+struct Template(String, Pick, String);
+
+impl Evaluate<String> for Template {
+    fn eval(&self, record: &Record) -> Result<String, Fault> {
+        match self.1.find(record) {
+            Some(Json::String(text)) => Ok(format!("{}{text}{}", self.0, self.2)),
+            Some(Json::Number(number)) => Ok(format!("{}{number}{}", self.0, self.2)),
+            _ => Err(Fault::validation("missing", "no such field")),
+        }
+    }
+}
+
+fn pick(path: &str) -> Pick {
+    Pick(path.split('.').map(str::to_owned).collect())
+}
+
+struct Stub;
+
+impl Expressions for Stub {
+    fn value(&self, _: &Scope<'_>, _: &Path, setting: &Json) -> Result<Value, Vec<Problem>> {
+        Ok(match setting.as_str().and_then(|text| text.strip_prefix("$.")) {
+            Some(path) => Arc::new(pick(path)),
+            None => constant(Some(setting.clone())),
+        })
+    }
+    fn text(&self, _: &Scope<'_>, _: &Path, text: &str, _: Escape) -> Result<Text, Vec<Problem>> {
+        let parts = text.split_once("{{").and_then(|(before, rest)| Some((before, rest.split_once("}}")?)));
+        Ok(match parts {
+            Some((before, (path, after))) => Arc::new(Template(before.into(), pick(path), after.into())),
+            None => constant(text.to_owned()),
+        })
+    }
+    fn condition(&self, _: &Scope<'_>, _: &Path, _: &Json) -> Result<Condition, Vec<Problem>> {
+        Ok(constant(true))
+    }
+}
+
+/// The connections of a shared file.
+struct Connections(Json);
+
+impl Reuse for Connections {
+    fn connection(&self, name: &str) -> Option<Json> {
+        self.0.get(name).cloned()
+    }
+    fn schema(&self, name: &str) -> Result<Json, String> {
+        Err(format!("no schema {name}"))
+    }
+    fn mapping(&self, _: &str) -> Option<Json> {
+        None
+    }
+    fn names(&self, _: &str) -> Vec<String> {
+        let fields = self.0.as_object().into_iter().flatten();
+        fields.map(|(name, _)| name.clone()).collect()
+    }
+}
+
+/// A file's place for one component.
+pub(crate) struct File {
+    pub(crate) encode: Encode,
+    pub(crate) connections: Json,
+}
+
+impl Default for File {
+    fn default() -> Self {
+        Self { encode: Encode::Json, connections: Json::Null }
+    }
+}
+
+impl File {
+    pub(crate) fn check<T>(&self, build: impl FnOnce(&Checker<'_>) -> Option<T>) -> Result<T, Vec<Problem>> {
+        let (problems, warnings, literal) = Default::default();
+        let vars = Arc::new(JsonMap::new());
+        let built = build(&Checker {
+            node: "node".into(),
+            pipeline: "pipeline".into(),
+            at: Path::root(),
+            encode: self.encode,
+            expressions: &Stub,
+            scope: Scope { vars: &vars, literal: &literal, warnings: &warnings },
+            reuse: &Connections(self.connections.clone()),
+            problems: &problems,
+        });
+        let problems = problems.take();
+        assert_eq!(built.is_none(), !problems.is_empty(), "{problems:?}");
+        built.ok_or(problems)
+    }
+
+    pub(crate) fn sink<S: SinkSpec>(&self, settings: Json) -> Result<Box<dyn SinkPlan>, Vec<Problem>> {
+        self.check(|cx| serde_json::from_value::<S>(settings).unwrap().check(cx))
+    }
+}
+
+pub(crate) fn source<S: SourceSpec>(settings: Json) -> Result<Box<dyn SourcePlan>, Vec<Problem>> {
+    File::default().check(|cx| serde_json::from_value::<S>(settings).unwrap().check(cx))
+}
+
+/// Codes and places, for comparing.
+pub(crate) fn places(problems: &[Problem]) -> Vec<String> {
+    let place = |problem: &Problem| format!("{} {}", problem.code, problem.at);
+    problems.iter().map(place).collect()
+}
+
+pub(crate) async fn open_sink(plan: &dyn SinkPlan, clock: &TestClock, batched: bool) -> Box<dyn Sink> {
+    let cx = SinkContext {
+        pipeline: "orders".into(),
+        sink: "crm".into(),
+        mark: None,
+        batched,
+        clock: Arc::new(clock.clone()),
+        tasks: Arc::new(NoTasks),
+    };
+    plan.open(cx).await.unwrap()
+}
+
+/// The engine's side of a webhook: what is to be said of the next delivery, and what came in.
+#[derive(Default)]
+pub(crate) struct Engine {
+    pub(crate) verdicts: Mutex<VecDeque<Accepted>>,
+    pub(crate) incoming: Mutex<Vec<Incoming>>,
+    pub(crate) refused: Mutex<Vec<&'static str>>,
+    pub(crate) mounted: Mutex<Option<(String, Arc<dyn Endpoint>)>>,
+}
+
+#[async_trait]
+impl Intake for Engine {
+    async fn accept(&self, incoming: Incoming) -> Accepted {
+        self.incoming.lock().unwrap().push(incoming);
+        let verdict = self.verdicts.lock().unwrap().pop_front();
+        verdict.expect("one verdict for each delivery")
+    }
+    fn refused(&self, reason: &'static str) {
+        self.refused.lock().unwrap().push(reason);
+    }
+}
+
+impl Ingress for Engine {
+    fn mount(&self, _: &str, path: &str, endpoint: Arc<dyn Endpoint>) -> Result<Mount, Fault> {
+        *self.mounted.lock().unwrap() = Some((path.to_owned(), endpoint));
+        Ok(Mount::new(|| {}))
+    }
+}
+
+/// Opens a webhook and yields what was mounted for it.
+pub(crate) async fn open_webhook(
+    plan: &dyn SourcePlan,
+    engine: &Arc<Engine>,
+    decode: Decode,
+) -> (String, Arc<dyn Endpoint>) {
+    let cx = SourceContext {
+        pipeline: "orders".into(),
+        source: "source".into(),
+        positions: Default::default(),
+        clock: Arc::new(TestClock::default()),
+        tasks: Arc::new(NoTasks),
+        ingress: Arc::clone(engine) as _,
+        intake: Arc::clone(engine) as _,
+        decode,
+    };
+    assert!(matches!(plan.open(cx).await.unwrap(), Opened::Push(_)));
+    engine.mounted.lock().unwrap().take().unwrap()
+}
+
+pub(crate) fn record(id: &str, body: &str) -> Record {
+    let meta = Meta::new(RecordId::text(id), "source".into(), NOW);
+    Record::new(Body::from_bytes(Form::Json, body.to_owned().into()), meta)
+}

@@ -1,0 +1,232 @@
+//! The `webhook` source: what its settings say, and the plan made of them. How a request is
+//! judged is in `verify`, how it is answered in `endpoint`.
+
+mod answer;
+mod endpoint;
+mod headers;
+mod identity;
+mod verify;
+
+use std::sync::Arc;
+
+use ::http::{HeaderName, Method};
+use async_trait::async_trait;
+use karez_api::{
+    ByteSize, Checker, Claim, Fault, Json, Opened, Path, Problem, Replay, SourceContext, SourcePlan,
+    SourceSpec,
+};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use endpoint::Webhooks;
+use identity::Taken;
+use verify::{Verifier, Verify};
+
+/// Where the ingress listener serves webhooks.
+const PREFIX: &str = "/webhooks";
+const LARGEST_BODY: u64 = 256 << 20;
+
+/// Receives what another system posts. A request is answered with 200 once its records are on disk.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Webhook {
+    /// Where it is served, below `/webhooks`: `/stripe` is `POST /webhooks/stripe`.
+    path: String,
+    /// Methods that are accepted; others are answered with 405. Default: `[POST]`.
+    #[serde(default = "post")]
+    methods: Vec<String>,
+    /// How a request proves that it comes from the right sender. Required; `none` needs a reason.
+    verify: Option<Verify>,
+    /// Event types that are wanted; others are answered with 200 and counted as filtered. Default: all.
+    events: Option<Vec<String>>,
+    /// Where the event type stands: `{header: X-GitHub-Event}`, or a value like `$.type`.
+    #[serde(default)]
+    #[schemars(extend("x-karez-kind" = "value"))]
+    event_type: Option<Json>,
+    /// Where the sender's id of a delivery stands: `{header: X-GitHub-Delivery}`, or a value like `$.id`.
+    /// It becomes the record's id, the same each time the sender tries again. A delivery without it
+    /// is known by a hash of its body.
+    #[serde(default)]
+    #[schemars(extend("x-karez-kind" = "value"))]
+    delivery_id: Option<Json>,
+    /// Largest body; a larger one is answered with 413. Default 1MiB, at most 256MiB.
+    #[serde(default = "one_mebibyte")]
+    max_body: ByteSize,
+}
+
+fn post() -> Vec<String> {
+    vec!["POST".into()]
+}
+fn one_mebibyte() -> ByteSize {
+    ByteSize(1 << 20)
+}
+
+impl SourceSpec for Webhook {
+    const NAME: &'static str = "webhook";
+    const SUMMARY: &'static str = "Receives HTTP requests, verifies them and answers once they are on disk.";
+
+    fn check(self, cx: &Checker<'_>) -> Option<Box<dyn SourcePlan>> {
+        let path = checked_path(cx, &self.path);
+        let methods = checked_methods(cx, &self.methods);
+        let max_body = checked_size(cx, self.max_body);
+        let verifier = match self.verify {
+            Some(verify) => verify.check(cx),
+            None => {
+                cx.report(
+                    Problem::error("missing-verify", Path::root(), "a webhook needs `verify`: without it anybody can post").help(
+                        "add verify: {hmac: {algorithm: sha256, header: X-Signature, secret: \"${SECRET}\"}}, \
+                         token, basic, or none: {reason: \"…\"} if it is meant",
+                    ),
+                );
+                None
+            }
+        };
+        if self.events.is_some() && self.event_type.is_none() {
+            cx.report(
+                Problem::error(
+                    "missing-event-type",
+                    Path::root().field("events"),
+                    "`events` needs to know where the event type stands",
+                )
+                .help("add event_type: {header: X-Event-Type}, or a value like event_type: $.type"),
+            );
+            return None;
+        }
+        let event_type = optional(self.event_type, |setting| taken(cx, "event_type", setting))?;
+        let delivery_id = optional(self.delivery_id, |setting| taken(cx, "delivery_id", setting))?;
+        Some(Box::new(Plan {
+            path: path?,
+            parts: Arc::new(Parts {
+                methods: methods?,
+                verifier: verifier?,
+                events: self.events,
+                event_type,
+                delivery_id,
+                max_body: max_body?,
+            }),
+        }))
+    }
+}
+
+/// Nothing where nothing was set; `None` outside where it is wrong.
+fn optional<T>(setting: Option<Json>, compile: impl FnOnce(&Json) -> Option<T>) -> Option<Option<T>> {
+    match setting {
+        None => Some(None),
+        Some(setting) => compile(&setting).map(Some),
+    }
+}
+
+fn taken(cx: &Checker<'_>, field: &str, setting: &Json) -> Option<Taken> {
+    let at = Path::root().field(field);
+    let header = setting
+        .as_object()
+        .filter(|fields| fields.len() == 1)
+        .and_then(|fields| fields.get("header"))
+        .and_then(Json::as_str);
+    match header {
+        Some(name) => header_name(cx, &at.field("header"), name).map(Taken::Header),
+        None => cx.value(&at, setting).map(Taken::Value),
+    }
+}
+
+fn header_name(cx: &Checker<'_>, at: &Path, name: &str) -> Option<HeaderName> {
+    let parsed = HeaderName::from_bytes(name.as_bytes());
+    if parsed.is_err() {
+        cx.report(
+            Problem::error("bad-header-name", at.clone(), format!("{name:?} is not a header name"))
+                .help("letters, digits and `-`, like X-Signature"),
+        );
+    }
+    parsed.ok()
+}
+
+fn checked_path(cx: &Checker<'_>, path: &str) -> Option<String> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    let fine = path.strip_prefix('/').is_some_and(|rest| {
+        rest.split('/').all(|segment| {
+            !segment.is_empty() && segment != "." && segment != ".." && segment.bytes().all(plain)
+        })
+    });
+    if !fine {
+        cx.report(
+            Problem::error(
+                "bad-path",
+                Path::root().field("path"),
+                format!("{path:?} is not a path to serve"),
+            )
+            .help("begin with `/`, use letters, digits, `-`, `.`, `_` and `~` between slashes, like /stripe"),
+        );
+    }
+    fine.then(|| format!("{PREFIX}{path}"))
+}
+
+fn checked_methods(cx: &Checker<'_>, methods: &[String]) -> Option<Vec<Method>> {
+    let at = Path::root().field("methods");
+    if methods.is_empty() {
+        cx.report(
+            Problem::error("no-methods", at, "no method would be accepted").help("leave it out for [POST]"),
+        );
+        return None;
+    }
+    let known = [Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::GET];
+    let mut found = Vec::new();
+    for (index, name) in methods.iter().enumerate() {
+        match known.iter().find(|method| method.as_str() == name) {
+            Some(method) => found.push(method.clone()),
+            None => cx.report(
+                Problem::error("bad-method", at.index(index), format!("{name:?} is not a method to accept"))
+                    .help("one of POST, PUT, PATCH, DELETE, GET"),
+            ),
+        }
+    }
+    (found.len() == methods.len()).then_some(found)
+}
+
+fn checked_size(cx: &Checker<'_>, size: ByteSize) -> Option<usize> {
+    let fine = (1..=LARGEST_BODY).contains(&size.0);
+    if !fine {
+        cx.report(Problem::error(
+            "bad-size",
+            Path::root().field("max_body"),
+            "max_body must be from 1 byte to 256MiB",
+        ));
+    }
+    usize::try_from(size.0).ok().filter(|_| fine)
+}
+
+/// All that an endpoint needs of its file.
+struct Parts {
+    methods: Vec<Method>,
+    verifier: Verifier,
+    events: Option<Vec<String>>,
+    event_type: Option<Taken>,
+    delivery_id: Option<Taken>,
+    max_body: usize,
+}
+
+struct Plan {
+    /// With the prefix.
+    path: String,
+    parts: Arc<Parts>,
+}
+
+#[async_trait]
+impl SourcePlan for Plan {
+    fn replay(&self) -> Replay {
+        Replay::No
+    }
+    fn ordered(&self) -> bool {
+        false
+    }
+    fn has_identity(&self) -> bool {
+        self.parts.delivery_id.is_some()
+    }
+    fn claims(&self) -> Vec<Claim> {
+        vec![Claim::IngressPath(self.path.clone())]
+    }
+    async fn open(&self, cx: SourceContext) -> Result<Opened, Fault> {
+        let owner = format!("{}/{}", cx.pipeline, cx.source);
+        let endpoint = Arc::new(Webhooks::new(Arc::clone(&self.parts), &cx));
+        cx.ingress.mount(&owner, &self.path, endpoint).map(Opened::Push)
+    }
+}

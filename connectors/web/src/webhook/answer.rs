@@ -1,0 +1,78 @@
+//! The answers of a webhook, and when each is given. A fault of ours is never a 4xx: senders
+//! drop an event for good when they see one.
+
+use ::http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use bytes::Bytes;
+use karez_api::{Accepted, Response};
+use serde_json::json;
+
+/// A request that is turned away, and under which reason it is counted.
+pub(super) struct Refusal {
+    pub(super) reason: &'static str,
+    pub(super) response: Box<Response>,
+}
+
+/// 401: the request does not prove where it comes from.
+pub(super) fn unauthorized(message: &str, scheme: Option<&'static str>) -> Refusal {
+    let mut response = error(StatusCode::UNAUTHORIZED, message);
+    if let Some(scheme) = scheme {
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(scheme));
+    }
+    Refusal { reason: "signature", response: Box::new(response) }
+}
+
+/// 405 with the methods that are accepted.
+pub(super) fn method_not_allowed(allowed: &[Method]) -> Refusal {
+    let names: Vec<&str> = allowed.iter().map(Method::as_str).collect();
+    let mut response = error(StatusCode::METHOD_NOT_ALLOWED, "this method is not accepted here");
+    if let Ok(value) = HeaderValue::from_str(&names.join(", ")) {
+        response.headers_mut().insert(header::ALLOW, value);
+    }
+    Refusal { reason: "method", response: Box::new(response) }
+}
+
+/// 415, by media type or content encoding.
+pub(super) fn unsupported(reason: &'static str, message: &str) -> Refusal {
+    Refusal { reason, response: Box::new(error(StatusCode::UNSUPPORTED_MEDIA_TYPE, message)) }
+}
+
+/// 400: the request cannot be understood.
+pub(super) fn bad_request(reason: &'static str, message: &str) -> Refusal {
+    Refusal { reason, response: Box::new(error(StatusCode::BAD_REQUEST, message)) }
+}
+
+/// What the engine made of a delivery.
+pub(super) fn accepted(accepted: &Accepted) -> Response {
+    match accepted {
+        Accepted::Stored { id, duplicate, filtered } => {
+            let status = match (duplicate, filtered) {
+                (true, _) => "duplicate",
+                (false, true) => "filtered",
+                (false, false) => "accepted",
+            };
+            json_response(StatusCode::OK, &json!({"status": status, "id": id.to_string()}))
+        }
+        Accepted::Undecodable(fault) => error(StatusCode::BAD_REQUEST, fault.message()),
+        Accepted::Full { retry_after, reason } => {
+            let mut response = error(StatusCode::SERVICE_UNAVAILABLE, reason);
+            let seconds = retry_after.as_millis().div_ceil(1_000).max(1);
+            if let Ok(value) = HeaderValue::from_str(&seconds.to_string()) {
+                response.headers_mut().insert(header::RETRY_AFTER, value);
+            }
+            response
+        }
+    }
+}
+
+fn error(status: StatusCode, message: &str) -> Response {
+    json_response(status, &json!({"error": message}))
+}
+
+fn json_response(status: StatusCode, body: &karez_api::Json) -> Response {
+    const JSON: (HeaderName, HeaderValue) =
+        (header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let mut response = Response::new(Bytes::from(body.to_string()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(JSON.0, JSON.1);
+    response
+}

@@ -1,0 +1,178 @@
+//! One request from its head to its answer. Decoding, splitting, dedup and the journal are the
+//! engine's, behind `Intake`; the limits on time, size and compression are the ingress's.
+
+use std::sync::Arc;
+
+use ::http::{HeaderMap, header};
+use async_trait::async_trait;
+use bytes::Bytes;
+use karez_api::{
+    Accepted, Body, Clock, Decode, Endpoint, Form, Incoming, Intake, Meta, Millis, Record, RecordId,
+    RequestHead, Response, SourceContext,
+};
+use uuid::{NoContext, Timestamp, Uuid};
+
+use super::answer::{self, Refusal};
+use super::identity::{Events, Taken, record_id};
+use super::{Parts, headers};
+
+pub(super) struct Webhooks {
+    parts: Arc<Parts>,
+    wanted: Arc<Events>,
+    source: Arc<str>,
+    decode: Decode,
+    clock: Arc<dyn Clock>,
+    intake: Arc<dyn Intake>,
+}
+
+impl Webhooks {
+    pub(super) fn new(parts: Arc<Parts>, cx: &SourceContext) -> Self {
+        Self {
+            wanted: Arc::new(Events(Arc::clone(&parts))),
+            parts,
+            source: Arc::clone(&cx.source),
+            decode: cx.decode,
+            clock: Arc::clone(&cx.clock),
+            intake: Arc::clone(&cx.intake),
+        }
+    }
+
+    fn judge_head(&self, head: &RequestHead) -> Result<(), Refusal> {
+        let parts = &head.parts;
+        if !self.parts.methods.contains(&parts.method) {
+            return Err(answer::method_not_allowed(&self.parts.methods));
+        }
+        self.parts.verifier.head(&parts.headers)?;
+        encoding(&parts.headers)?;
+        media_type(&parts.headers, self.decode)
+    }
+
+    /// Body and metadata of a verified request.
+    fn incoming(&self, headers: HeaderMap, body: Bytes) -> Result<Incoming, Refusal> {
+        let mut meta = Meta::new(RecordId::text(""), Arc::clone(&self.source), self.clock.now());
+        meta.headers = headers::kept(headers, self.parts.verifier.secret_header());
+        let record = self.looked_into(&meta, &body);
+        let take = |taken: &Option<Taken>, reason| match taken {
+            Some(taken) => taken
+                .of(&meta.headers, record.as_ref())
+                .map_err(|fault| answer::bad_request(reason, fault.message())),
+            None => Ok(None),
+        };
+        let event_type = take(&self.parts.event_type, "event_type")?;
+        let delivery_id = take(&self.parts.delivery_id, "delivery_id")?;
+        meta.id = match &self.parts.delivery_id {
+            Some(_) => record_id(&self.source, delivery_id.as_deref(), &body),
+            None => fresh_id(meta.received_at),
+        };
+        meta.event_type = event_type.map(Arc::from);
+        meta.delivery_id = delivery_id.map(Arc::from);
+        Ok(Incoming { body, meta, wanted: Arc::clone(&self.wanted) as _ })
+    }
+
+    /// The delivery as a record, where a setting asks for something in its body. Without a tree
+    /// there is nothing to find: the engine refuses such a body, and says where it is wrong.
+    fn looked_into(&self, meta: &Meta, body: &Bytes) -> Option<Record> {
+        let looks = |taken: &Option<Taken>| matches!(taken, Some(Taken::Value(_)));
+        if !looks(&self.parts.event_type) && !looks(&self.parts.delivery_id) {
+            return None;
+        }
+        let record = Record::new(Body::from_bytes(self.form(), body.clone()), meta.clone());
+        record.body().tree().is_ok().then_some(record)
+    }
+
+    fn form(&self) -> Form {
+        match self.decode {
+            Decode::Json => Form::Json,
+            Decode::Text => Form::Text,
+            Decode::Bytes => Form::Opaque,
+        }
+    }
+
+    fn refuse(&self, refusal: Refusal) -> Response {
+        self.intake.refused(refusal.reason);
+        *refusal.response
+    }
+}
+
+#[async_trait]
+impl Endpoint for Webhooks {
+    fn admit(&self, head: &RequestHead) -> Result<(), Response> {
+        self.judge_head(head).map_err(|refusal| self.refuse(refusal))
+    }
+
+    fn max_body(&self) -> usize {
+        self.parts.max_body
+    }
+
+    async fn call(&self, head: RequestHead, body: Bytes) -> Response {
+        let verified =
+            self.judge_head(&head).and_then(|()| self.parts.verifier.verify(&head.parts.headers, &body));
+        let incoming = match verified.and_then(|()| self.incoming(head.parts.headers, body)) {
+            Ok(incoming) => incoming,
+            Err(refusal) => return self.refuse(refusal),
+        };
+        let accepted = self.intake.accept(incoming).await;
+        if let Accepted::Undecodable(_) = accepted {
+            self.intake.refused("undecodable");
+        }
+        answer::accepted(&accepted)
+    }
+}
+
+/// A new id that sorts by time (RFC 9562 §5.7), by the engine's clock.
+fn fresh_id(now: Millis) -> RecordId {
+    let nanos = u32::try_from(now.0 % 1_000).unwrap_or(0) * 1_000_000;
+    let timestamp = Timestamp::from_unix(NoContext, now.0 / 1_000, nanos);
+    RecordId::text(Uuid::new_v7(timestamp).to_string())
+}
+
+/// Bodies are verified as they were sent; a compressed one would have to be opened first.
+fn encoding(headers: &HeaderMap) -> Result<(), Refusal> {
+    let plain = headers
+        .get_all(header::CONTENT_ENCODING)
+        .iter()
+        .all(|value| value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"identity"));
+    match plain {
+        true => Ok(()),
+        false => Err(answer::unsupported(
+            "content_encoding",
+            "content-encoding is not supported; send the body as it is",
+        )),
+    }
+}
+
+fn media_type(headers: &HeaderMap, decode: Decode) -> Result<(), Refusal> {
+    let mut given = headers.get_all(header::CONTENT_TYPE).iter();
+    let (Some(first), None) = (given.next(), given.next()) else {
+        return match headers.contains_key(header::CONTENT_TYPE) {
+            false => Ok(()),
+            true => Err(answer::unsupported("media_type", "content-type stands twice")),
+        };
+    };
+    let text = first.to_str().unwrap_or_default();
+    let essence = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    match fits(&essence, decode) {
+        true => Ok(()),
+        false => Err(answer::unsupported("media_type", "content-type does not fit; send application/json")),
+    }
+}
+
+fn fits(essence: &str, decode: Decode) -> bool {
+    let json = essence == "application/json" || essence.ends_with("+json");
+    match decode {
+        Decode::Json => json,
+        Decode::Text => {
+            json || essence.starts_with("text/")
+                || essence.ends_with("+xml")
+                || matches!(
+                    essence,
+                    "application/xml" | "application/x-www-form-urlencoded" | "application/x-ndjson"
+                )
+        }
+        Decode::Bytes => true,
+    }
+}
+
+#[cfg(test)]
+#[path = "endpoint_tests.rs"]
+mod tests;

@@ -1,0 +1,300 @@
+use std::time::Duration;
+
+use ::http::{Method, Request, StatusCode};
+use karez_api::{Fault, Json};
+use serde_json::json;
+
+use super::*;
+use crate::testing::{Engine, NOW, open_webhook, places, source};
+use crate::webhook::Webhook;
+
+/// Over `{"id":"evt_1"}` with the key `s3cret`.
+const SIGNATURE: &str = "4d9ffeb08661a558de926d65a83f186637434f47fef8d47c45e376c749c1c651";
+const BODY: &str = r#"{"id":"evt_1"}"#;
+
+/// The settings of a webhook, beside those that every one of these tests needs.
+fn settings(own: Json) -> Json {
+    let mut whole = json!({
+        "path": "/orders",
+        "verify": {"hmac": {"algorithm": "sha256", "header": "X-Signature", "secret": "s3cret"}},
+    });
+    for (key, value) in own.as_object().unwrap() {
+        whole[key] = value.clone();
+    }
+    whole
+}
+
+/// Anybody may post to this one.
+fn open(own: Json) -> Json {
+    let mut whole = settings(json!({"verify": {"none": {"reason": "a test"}}}));
+    for (key, value) in own.as_object().unwrap() {
+        whole[key] = value.clone();
+    }
+    whole
+}
+
+struct Answer {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Json,
+}
+
+struct Running {
+    engine: Arc<Engine>,
+    endpoint: Arc<dyn Endpoint>,
+}
+
+impl Running {
+    async fn start(settings: Json, decode: Decode) -> Self {
+        let engine = Arc::<Engine>::default();
+        let plan = source::<Webhook>(settings).unwrap();
+        let (path, endpoint) = open_webhook(&*plan, &engine, decode).await;
+        assert_eq!(path, "/webhooks/orders");
+        Self { engine, endpoint }
+    }
+
+    fn then(&self, accepted: Accepted) {
+        self.engine.verdicts.lock().unwrap().push_back(accepted);
+    }
+
+    fn then_stored(&self) {
+        self.then(stored(false, false));
+    }
+
+    /// Sends a request as the listener does: the head first, then the whole.
+    async fn send(&self, method: Method, headers: &[(&str, &str)], body: &str) -> Answer {
+        let head = || {
+            let mut request = Request::builder().method(method.clone()).uri("/webhooks/orders");
+            for (name, value) in headers {
+                request = request.header(*name, *value);
+            }
+            let (parts, ()) = request.body(()).unwrap().into_parts();
+            RequestHead { parts, peer: ([127, 0, 0, 1], 1).into() }
+        };
+        let response = match self.endpoint.admit(&head()) {
+            Ok(()) => self.endpoint.call(head(), Bytes::from(body.to_owned())).await,
+            Err(response) => response,
+        };
+        let (parts, body) = response.into_parts();
+        assert_eq!(parts.headers[header::CONTENT_TYPE], "application/json");
+        Answer { status: parts.status, headers: parts.headers, body: serde_json::from_slice(&body).unwrap() }
+    }
+
+    async fn post(&self, headers: &[(&str, &str)], body: &str) -> Answer {
+        self.send(Method::POST, headers, body).await
+    }
+
+    fn refused(&self) -> Vec<&'static str> {
+        std::mem::take(&mut self.engine.refused.lock().unwrap())
+    }
+
+    fn taken(&self) -> Incoming {
+        let mut incoming = self.engine.incoming.lock().unwrap();
+        assert_eq!(incoming.len(), 1);
+        incoming.remove(0)
+    }
+}
+
+fn stored(duplicate: bool, filtered: bool) -> Accepted {
+    Accepted::Stored { id: RecordId::text("evt_1"), duplicate, filtered }
+}
+
+#[tokio::test]
+async fn the_answer_says_what_became_of_a_delivery() {
+    let webhook = Running::start(settings(json!({})), Decode::Json).await;
+    let undecodable = Accepted::Undecodable(Fault::validation("json", "expected value at line 1"));
+    let full =
+        |millis| Accepted::Full { retry_after: Duration::from_millis(millis), reason: "the journal is full" };
+    for (accepted, status, body, retry_after, refused) in [
+        (stored(false, false), 200, json!({"status": "accepted", "id": "evt_1"}), None, None),
+        (stored(true, false), 200, json!({"status": "duplicate", "id": "evt_1"}), None, None),
+        (stored(false, true), 200, json!({"status": "filtered", "id": "evt_1"}), None, None),
+        (undecodable, 400, json!({"error": "expected value at line 1"}), None, Some("undecodable")),
+        (full(5_000), 503, json!({"error": "the journal is full"}), Some("5"), None),
+        (full(1_001), 503, json!({"error": "the journal is full"}), Some("2"), None),
+        (full(0), 503, json!({"error": "the journal is full"}), Some("1"), None),
+    ] {
+        webhook.then(accepted);
+        let answer = webhook.post(&[("x-signature", SIGNATURE)], BODY).await;
+        assert_eq!((answer.status.as_u16(), answer.body), (status, body));
+        let given = answer.headers.get(header::RETRY_AFTER);
+        assert_eq!(given.map(|value| value.to_str().unwrap()), retry_after);
+        assert_eq!(webhook.refused(), Vec::from_iter(refused));
+        assert_eq!(webhook.taken().body, BODY);
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_acceptable_never_reaches_the_engine() {
+    let webhook = Running::start(settings(json!({"methods": ["POST", "PUT"]})), Decode::Json).await;
+    let signed = ("x-signature", SIGNATURE);
+    for (method, headers, body, status, reason) in [
+        (Method::GET, vec![signed], BODY, 405, "method"),
+        (Method::HEAD, vec![], "", 405, "method"),
+        (Method::POST, vec![], BODY, 401, "signature"),
+        (Method::POST, vec![("x-signature", "abcd")], BODY, 401, "signature"),
+        (Method::POST, vec![signed], "{}", 401, "signature"),
+        (Method::PUT, vec![signed], "{}", 401, "signature"),
+        (Method::POST, vec![signed, ("content-type", "text/plain")], BODY, 415, "media_type"),
+        (
+            Method::POST,
+            vec![signed, ("content-type", "application/json"), ("content-type", "application/json")],
+            BODY,
+            415,
+            "media_type",
+        ),
+        (Method::POST, vec![signed, ("content-encoding", "gzip")], BODY, 415, "content_encoding"),
+        // Who does not prove where it comes from learns nothing else.
+        (Method::POST, vec![("content-type", "text/plain")], BODY, 401, "signature"),
+    ] {
+        let answer = webhook.send(method, &headers, body).await;
+        assert_eq!(answer.status, status, "{headers:?}");
+        assert_eq!(webhook.refused(), [reason], "{headers:?}");
+        assert!(answer.body["error"].is_string());
+        let allow = answer.headers.get(header::ALLOW).map(|value| value.to_str().unwrap());
+        assert_eq!(allow, (status == 405).then_some("POST, PUT"));
+    }
+    assert!(webhook.engine.incoming.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_media_type_fits_what_is_decoded() {
+    for (decode, media_type, status) in [
+        (Decode::Json, "application/json", 200),
+        (Decode::Json, "Application/JSON; charset=utf-8", 200),
+        (Decode::Json, "application/cloudevents+json", 200),
+        (Decode::Json, "application/x-www-form-urlencoded", 415),
+        (Decode::Json, "application/jsonx", 415),
+        (Decode::Text, "text/plain", 200),
+        (Decode::Text, "application/x-www-form-urlencoded", 200),
+        (Decode::Text, "application/soap+xml", 200),
+        (Decode::Text, "image/png", 415),
+        (Decode::Bytes, "image/png", 200),
+    ] {
+        let webhook = Running::start(open(json!({})), decode).await;
+        webhook.then_stored();
+        let answer = webhook.post(&[("content-type", media_type)], BODY).await;
+        assert_eq!(answer.status, status, "{decode:?} {media_type}");
+    }
+    let webhook = Running::start(open(json!({})), Decode::Json).await;
+    webhook.then_stored();
+    let answer = webhook.post(&[("content-encoding", "identity")], BODY).await;
+    assert_eq!(answer.status, 200, "no content-type at all, and not encoded");
+}
+
+#[tokio::test]
+async fn credentials_stay_out_of_the_record() {
+    let headers =
+        [("x-token", "t0ken"), ("cookie", "a=b"), ("authorization", "Bearer x"), ("x-event", "created")];
+    let token = json!({"verify": {"token": {"header": "X-Token", "token": "t0ken"}}});
+    let webhook = Running::start(settings(token), Decode::Json).await;
+    webhook.then_stored();
+    assert_eq!(webhook.post(&headers, BODY).await.status, 200);
+    let meta = webhook.taken().meta;
+    let kept: Vec<_> = meta.headers.keys().map(|name| name.as_str()).collect();
+    assert_eq!(kept, ["x-event"]);
+    assert_eq!((&*meta.source, meta.received_at), ("source", NOW));
+}
+
+#[tokio::test]
+async fn a_delivery_has_the_senders_id_each_time_it_is_tried() {
+    let hash = |text: &str| text.starts_with("sha256-");
+    let long = "x".repeat(256);
+    for (delivery_id, header, body, id, given) in [
+        (json!("$.id"), "", BODY, "evt_1", Some("evt_1")),
+        (json!("$.id"), "", r#"{"id":7}"#, "7", Some("7")),
+        (json!("$.id"), "", r#"{"id":""}"#, "sha256-", None),
+        (json!("$.id"), "", r#"{"id":{"a":1}}"#, "sha256-", None),
+        (json!("$.id"), "", "{}", "sha256-", None),
+        (json!("$.id"), "", "not json", "sha256-", None),
+        (json!({"header": "X-Delivery"}), "d-1", BODY, "d-1", Some("d-1")),
+        (json!({"header": "X-Delivery"}), " ", BODY, "sha256-", None),
+        (json!({"header": "X-Delivery"}), &long, BODY, "sha256-", Some(&*long)),
+    ] {
+        let webhook = Running::start(open(json!({"delivery_id": delivery_id})), Decode::Json).await;
+        let mut ids = Vec::new();
+        for _ in 0..2 {
+            webhook.then_stored();
+            webhook.post(&[("x-delivery", header)], body).await;
+            let meta = webhook.taken().meta;
+            assert_eq!(meta.delivery_id.as_deref(), given, "{delivery_id} {body}");
+            ids.push(meta.id.to_string());
+        }
+        assert_eq!(ids[0], ids[1]);
+        assert!(if hash(id) { hash(&ids[0]) } else { ids[0] == id }, "{ids:?}");
+    }
+}
+
+#[tokio::test]
+async fn without_an_id_of_its_own_every_delivery_is_new() {
+    let webhook = Running::start(open(json!({})), Decode::Json).await;
+    let mut ids = Vec::new();
+    for _ in 0..2 {
+        webhook.then_stored();
+        webhook.post(&[], BODY).await;
+        ids.push(webhook.taken().meta.id);
+    }
+    assert_ne!(ids[0], ids[1]);
+}
+
+#[tokio::test]
+async fn events_say_which_records_are_wanted() {
+    let header = json!({"header": "X-Event"});
+    for (event_type, header, body, wanted) in [
+        (json!("$.type"), "", r#"{"type":"created"}"#, true),
+        (json!("$.type"), "", r#"{"type":"deleted"}"#, false),
+        (json!("$.type"), "", "{}", false),
+        (header.clone(), "created", "{}", true),
+        (header.clone(), "deleted", "{}", false),
+        (header, "", "{}", false),
+    ] {
+        let own = json!({"events": ["created", "updated"], "event_type": event_type});
+        let webhook = Running::start(open(own), Decode::Json).await;
+        webhook.then_stored();
+        webhook.post(&[("x-event", header)], body).await;
+        let incoming = webhook.taken();
+        let record = Record::new(Body::from_bytes(Form::Json, incoming.body), incoming.meta);
+        assert_eq!(incoming.wanted.wants(&record), wanted, "{event_type} {header} {body}");
+    }
+}
+
+#[tokio::test]
+async fn a_part_of_a_delivery_is_judged_by_its_own_type() {
+    let own = json!({"events": ["created"], "event_type": "$.type"});
+    let webhook = Running::start(open(own), Decode::Json).await;
+    webhook.then_stored();
+    webhook.post(&[], r#"{"type":"created","parts":[{"type":"deleted"},{}]}"#).await;
+    let incoming = webhook.taken();
+    let whole = Record::new(Body::from_bytes(Form::Json, incoming.body), incoming.meta);
+    let part = |index, body| whole.part(index, Body::from_tree(body));
+    assert!(!incoming.wanted.wants(&part(0, json!({"type": "deleted"}))));
+    // One that says nothing is what the whole delivery is.
+    assert!(incoming.wanted.wants(&part(1, json!({}))));
+}
+
+#[test]
+fn what_is_wrong_with_a_file_is_said_at_its_place() {
+    for (own, said) in [
+        (json!({"verify": null}), "missing-verify "),
+        (json!({"path": "orders"}), "bad-path path"),
+        (json!({"path": "/"}), "bad-path path"),
+        (json!({"path": "/a//b"}), "bad-path path"),
+        (json!({"path": "/a/../b"}), "bad-path path"),
+        (json!({"path": "/a?b"}), "bad-path path"),
+        (json!({"path": "/ä"}), "bad-path path"),
+        (json!({"methods": []}), "no-methods methods"),
+        (json!({"methods": ["POST", "post"]}), "bad-method methods[1]"),
+        (json!({"max_body": 0}), "bad-size max_body"),
+        (json!({"max_body": "1GiB"}), "bad-size max_body"),
+        (json!({"events": ["a"]}), "missing-event-type events"),
+        (json!({"delivery_id": {"header": "a b"}}), "bad-header-name delivery_id.header"),
+    ] {
+        let problems = source::<Webhook>(settings(own.clone())).err().unwrap_or_default();
+        assert_eq!(places(&problems), [said], "{own}");
+    }
+    let plan = source::<Webhook>(settings(json!({"max_body": "2KiB"}))).unwrap();
+    assert_eq!(plan.claims(), [karez_api::Claim::IngressPath("/webhooks/orders".into())]);
+    assert!(!plan.has_identity());
+    let plan = source::<Webhook>(settings(json!({"delivery_id": "$.id"}))).unwrap();
+    assert!(plan.has_identity());
+}

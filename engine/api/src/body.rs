@@ -1,0 +1,137 @@
+//! A record's body: bytes until somebody looks inside, a tree from then on, and the
+//! encoding of a tree kept once it was made. Clones share all of it.
+
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+
+use crate::{Json, JsonError, json};
+
+/// What the bytes of a body are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// One JSON text.
+    Json,
+    /// UTF-8 text; its tree is one JSON string.
+    Text,
+    /// Bytes with no meaning to the engine; there is no tree.
+    Opaque,
+}
+
+/// A shared, immutable body.
+#[derive(Clone)]
+pub struct Body(Arc<Inner>);
+
+struct Inner {
+    form: Form,
+    /// Length as it came over the wire, or as first encoded; 0 while unknown.
+    bytes: OnceLock<Bytes>,
+    tree: OnceLock<Result<Json, JsonError>>,
+}
+
+impl Body {
+    /// Bytes as they arrived; they are parsed when a step first looks inside.
+    #[must_use]
+    pub fn from_bytes(form: Form, bytes: Bytes) -> Self {
+        Self(Arc::new(Inner { form, bytes: OnceLock::from(bytes), tree: OnceLock::new() }))
+    }
+
+    /// A tree that was just made; it is encoded when a sink first asks.
+    #[must_use]
+    pub fn from_tree(tree: Json) -> Self {
+        Self(Arc::new(Inner { form: Form::Json, bytes: OnceLock::new(), tree: OnceLock::from(Ok(tree)) }))
+    }
+
+    #[must_use]
+    pub fn form(&self) -> Form {
+        self.0.form
+    }
+
+    /// The body as a tree, parsed at most once.
+    ///
+    /// # Errors
+    /// The bytes are not the JSON or text that they claim to be.
+    pub fn tree(&self) -> Result<&Json, &JsonError> {
+        self.0.tree.get_or_init(|| self.parse()).as_ref()
+    }
+
+    fn parse(&self) -> Result<Json, JsonError> {
+        // A body without bytes was made from a tree, so this never sees an absent one.
+        let bytes = self.0.bytes.get().map_or(&[][..], |bytes| bytes);
+        let unplaced = |message: &str| JsonError { message: message.into(), line: 0, column: 0 };
+        match self.0.form {
+            Form::Json => json::parse(bytes),
+            Form::Text => std::str::from_utf8(bytes)
+                .map(|text| Json::String(text.to_owned()))
+                .map_err(|_| unplaced("text is not UTF-8")),
+            Form::Opaque => Err(unplaced("body is raw bytes; decode it as json or text first")),
+        }
+    }
+
+    /// The body as bytes: those that arrived, or the compact JSON of its tree, made once.
+    #[must_use]
+    pub fn bytes(&self) -> &Bytes {
+        self.0.bytes.get_or_init(|| match self.0.tree.get() {
+            Some(Ok(tree)) => Bytes::from(serde_json::to_vec(tree).unwrap_or_default()),
+            _ => Bytes::new(),
+        })
+    }
+
+    /// The body as one JSON text on one line: NDJSON's unit. Text becomes a JSON string.
+    ///
+    /// # Errors
+    /// The body has no JSON form.
+    pub fn json_line(&self) -> Result<Bytes, &JsonError> {
+        match self.0.form {
+            Form::Json if self.0.bytes.get().is_none_or(|bytes| !bytes.contains(&b'\n')) => {
+                Ok(self.bytes().clone())
+            }
+            _ => self.tree().map(|tree| serde_json::to_vec(tree).unwrap_or_default().into()),
+        }
+    }
+
+    /// What this body is charged against a memory budget: its bytes, eight times as much once parsed.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        let parsed = self.0.tree.get().is_some_and(Result::is_ok);
+        match self.0.bytes.get() {
+            Some(bytes) if parsed => bytes.len() * 8,
+            Some(bytes) => bytes.len(),
+            None => self.0.tree.get().and_then(|tree| tree.as_ref().ok()).map_or(0, tree_weight),
+        }
+    }
+
+    /// The tree by value: taken where this is the last owner, else cloned.
+    ///
+    /// # Errors
+    /// As [`Body::tree`].
+    pub fn into_tree(self) -> Result<Json, JsonError> {
+        if self.0.tree.get().is_none() {
+            return self.parse();
+        }
+        match Arc::try_unwrap(self.0) {
+            Ok(inner) => inner.tree.into_inner().unwrap_or(Ok(Json::Null)),
+            Err(shared) => match shared.tree.get() {
+                Some(tree) => tree.clone(),
+                None => Ok(Json::Null),
+            },
+        }
+    }
+}
+
+fn tree_weight(tree: &Json) -> usize {
+    match tree {
+        Json::Null | Json::Bool(_) | Json::Number(_) => 32,
+        Json::String(text) => 32 + text.len(),
+        Json::Array(items) => 32 + items.iter().map(tree_weight).sum::<usize>(),
+        Json::Object(fields) => {
+            32 + fields.iter().map(|(key, value)| 48 + key.len() + tree_weight(value)).sum::<usize>()
+        }
+    }
+}
+
+impl std::fmt::Debug for Body {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:?}({} bytes)", self.0.form, self.bytes().len())
+    }
+}

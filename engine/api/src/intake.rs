@@ -1,0 +1,89 @@
+//! The way in for sources that are called rather than asked: the daemon's listener on one
+//! side, the journal on the other.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use crate::{Fault, Meta, Record, RecordId};
+
+/// One delivery of a sender, verified, not yet decoded.
+pub struct Incoming {
+    pub body: Bytes,
+    pub meta: Meta,
+    /// Whether a (split) record is wanted at all; the rest is counted filtered.
+    pub wanted: Arc<dyn Wanted>,
+}
+
+/// Says which records of a delivery go on (`events:`).
+pub trait Wanted: Send + Sync {
+    fn wants(&self, record: &Record) -> bool;
+}
+
+/// What became of a delivery.
+#[derive(Debug)]
+pub enum Accepted {
+    /// On disk, or known already.
+    Stored { id: RecordId, duplicate: bool, filtered: bool },
+    /// It could not be decoded or has no dedup key: the sender's fault.
+    Undecodable(Fault),
+    /// No room, or the pipeline is not ready: the sender should come again.
+    Full { retry_after: Duration, reason: &'static str },
+}
+
+/// Decodes, splits, filters, deduplicates and journals; returns once the record is on disk.
+#[async_trait]
+pub trait Intake: Send + Sync {
+    async fn accept(&self, incoming: Incoming) -> Accepted;
+    /// Counts a request that was turned away before it could be accepted, by reason (`signature`, `method`).
+    fn refused(&self, reason: &'static str);
+}
+
+/// What an endpoint sees of a request beside its body.
+pub struct RequestHead {
+    pub parts: http::request::Parts,
+    pub peer: SocketAddr,
+}
+
+pub type Response = http::Response<Bytes>;
+
+/// Something that answers requests on a path of the ingress listener.
+#[async_trait]
+pub trait Endpoint: Send + Sync {
+    /// Refuses a request before its body is read: 405, 415, 401 where no body is needed.
+    fn admit(&self, head: &RequestHead) -> Result<(), Response>;
+    /// Largest body in bytes, after decompression; 413 beyond it.
+    fn max_body(&self) -> usize;
+    /// Answers one request. Never dropped half-way by a client that goes away.
+    async fn call(&self, head: RequestHead, body: Bytes) -> Response;
+}
+
+/// The daemon's listener for webhooks and callbacks. It outlives every pipeline.
+pub trait Ingress: Send + Sync {
+    /// Serves `endpoint` at `path`, in place of what `owner` had there before.
+    ///
+    /// # Errors
+    /// Another owner holds the path.
+    fn mount(&self, owner: &str, path: &str, endpoint: Arc<dyn Endpoint>) -> Result<Mount, Fault>;
+}
+
+/// Keeps an endpoint mounted.
+#[must_use]
+pub struct Mount(Option<Box<dyn FnOnce() + Send + Sync>>);
+
+impl Mount {
+    pub fn new(unmount: impl FnOnce() + Send + Sync + 'static) -> Self {
+        Self(Some(Box::new(unmount)))
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        if let Some(unmount) = self.0.take() {
+            unmount();
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! Strict JSON: what is accepted here comes out again with the same meaning, or is refused.
+//!
+//! `serde_json` alone silently keeps the last of two equal keys and turns an integer
+//! beyond 64 bits into a float. Both are refused here (RFC 7493, I-JSON, asks senders for
+//! the same), because a pipeline must never alter a value that it only passes on.
+
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+
+use crate::{Json, JsonMap};
+
+/// Nesting that is accepted, in levels of arrays and objects.
+pub const MAX_DEPTH: usize = 127;
+
+/// Why a text is not acceptable as JSON, with the place in it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message} at line {line} column {column}")]
+pub struct JsonError {
+    pub message: String,
+    /// From 1; 0 where no place is known.
+    pub line: usize,
+    pub column: usize,
+}
+
+/// Parses one JSON text.
+///
+/// # Errors
+/// Malformed or trailing input, nesting beyond [`MAX_DEPTH`], a key that stands twice in one
+/// object, an integer outside -2^63 to 2^64-1, a float outside the range of a double.
+pub fn parse(text: &[u8]) -> Result<Json, JsonError> {
+    let mut floats_beyond_integers = false;
+    let mut reader = serde_json::Deserializer::from_slice(text);
+    let value = Strict(&mut floats_beyond_integers)
+        .deserialize(&mut reader)
+        .and_then(|value| reader.end().map(|()| value))
+        .map_err(placed)?;
+    // Such a float may have been written as an integer, which would have lost digits.
+    if floats_beyond_integers && let Some(offset) = wide_integer(text) {
+        return Err(JsonError {
+            message: "integer needs more than 64 bits; send it as a string".into(),
+            ..place(text, offset)
+        });
+    }
+    Ok(value)
+}
+
+fn placed(error: serde_json::Error) -> JsonError {
+    let text = error.to_string();
+    let message = match text.rfind(" at line ") {
+        Some(end) => text[..end].to_owned(),
+        None => text,
+    };
+    JsonError { message, line: error.line(), column: error.column() }
+}
+
+fn place(text: &[u8], offset: usize) -> JsonError {
+    let before = &text[..offset];
+    let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+    let start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+    JsonError { message: String::new(), line, column: offset - start + 1 }
+}
+
+/// Where the first integer literal of 19 or more digits begins that does not fit 64 bits.
+fn wide_integer(text: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    while at < text.len() {
+        match text[at] {
+            b'"' => at = end_of_string(text, at),
+            b'-' | b'0'..=b'9' => {
+                let end = text[at..]
+                    .iter()
+                    .position(|byte| !matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E'))
+                    .map_or(text.len(), |length| at + length);
+                let literal = std::str::from_utf8(&text[at..end]).unwrap_or_default();
+                let integer = !literal.contains(['.', 'e', 'E']);
+                if integer && literal.parse::<i64>().is_err() && literal.parse::<u64>().is_err() {
+                    return Some(at);
+                }
+                at = end;
+            }
+            _ => at += 1,
+        }
+    }
+    None
+}
+
+fn end_of_string(text: &[u8], start: usize) -> usize {
+    let mut at = start + 1;
+    while at < text.len() {
+        match text[at] {
+            b'"' => return at + 1,
+            b'\\' => at += 2,
+            _ => at += 1,
+        }
+    }
+    text.len()
+}
+
+struct Strict<'a>(&'a mut bool);
+
+impl<'de> DeserializeSeed<'de> for Strict<'_> {
+    type Value = Json;
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Json, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Strict<'_> {
+    type Value = Json;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+    fn visit_unit<E>(self) -> Result<Json, E> {
+        Ok(Json::Null)
+    }
+    fn visit_bool<E>(self, value: bool) -> Result<Json, E> {
+        Ok(Json::Bool(value))
+    }
+    fn visit_i64<E>(self, value: i64) -> Result<Json, E> {
+        Ok(Json::from(value))
+    }
+    fn visit_u64<E>(self, value: u64) -> Result<Json, E> {
+        Ok(Json::from(value))
+    }
+    fn visit_f64<E>(self, value: f64) -> Result<Json, E> {
+        *self.0 |= value.abs() >= 9_223_372_036_854_775_808.0;
+        Ok(Json::from(value))
+    }
+    fn visit_str<E>(self, value: &str) -> Result<Json, E> {
+        Ok(Json::String(value.to_owned()))
+    }
+    fn visit_string<E>(self, value: String) -> Result<Json, E> {
+        Ok(Json::String(value))
+    }
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Json, A::Error> {
+        let mut list = Vec::new();
+        while let Some(item) = items.next_element_seed(Strict(&mut *self.0))? {
+            list.push(item);
+        }
+        Ok(Json::Array(list))
+    }
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Json, A::Error> {
+        let mut map = JsonMap::new();
+        while let Some(key) = fields.next_key::<String>()? {
+            let value = fields.next_value_seed(Strict(&mut *self.0))?;
+            match map.entry(key) {
+                serde_json::map::Entry::Vacant(slot) => {
+                    slot.insert(value);
+                }
+                serde_json::map::Entry::Occupied(slot) => {
+                    return Err(A::Error::custom(format_args!("key {:?} stands twice", slot.key())));
+                }
+            }
+        }
+        Ok(Json::Object(map))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_accepted_comes_out_again() {
+        for text in [
+            r#"{"b":1,"a":[null,true,1.5,"x\ny"],"c":{}}"#,
+            "18446744073709551615",
+            "-9223372036854775808",
+            "1e300",
+            "0.1",
+        ] {
+            let value = parse(text.as_bytes()).unwrap();
+            let again = parse(value.to_string().as_bytes()).unwrap();
+            assert_eq!(value, again, "{text}");
+        }
+        let kept = r#"{"z":0,"a":123456789012345678}"#;
+        assert_eq!(parse(kept.as_bytes()).unwrap().to_string(), kept);
+    }
+
+    #[test]
+    fn what_would_be_altered_is_refused_with_its_place() {
+        let refused = |text: &str| parse(text.as_bytes()).unwrap_err().to_string();
+        assert_eq!(
+            refused("{\"s\": \"1\",\n \"id\": 1234567890123456789012345678901234567890}"),
+            "integer needs more than 64 bits; send it as a string at line 2 column 8"
+        );
+        assert!(refused(r#"{"a":1,"a":2}"#).starts_with("key \"a\" stands twice"));
+        assert!(refused("1e400").contains("out of range"));
+        assert!(refused("[1] x").contains("trailing"));
+        assert!(refused("\u{feff}{}").contains("expected value"));
+        assert!(refused("NaN").contains("expected"));
+        assert!(parse(b"\"\xff\"").is_err());
+        assert!(parse(br#""\ud800""#).is_err());
+    }
+
+    #[test]
+    fn depth_is_bounded() {
+        let nested = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
+        assert!(parse(nested(MAX_DEPTH).as_bytes()).is_ok());
+        assert!(parse(nested(MAX_DEPTH + 1).as_bytes()).is_err());
+        assert!(parse("[".repeat(1_000_000).as_bytes()).is_err());
+    }
+}

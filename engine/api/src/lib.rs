@@ -1,0 +1,60 @@
+//! The contract between the engine and everything that plugs into it: records,
+//! batches, acknowledgements, faults, problems, settings, traits and the registry.
+//!
+//! There is no I/O here, no async runtime and no engine state; every other crate
+//! of the workspace depends on this one and it depends on none of them.
+
+mod body;
+mod id;
+mod json;
+mod meta;
+mod record;
+
+mod fault;
+mod problem;
+
+mod expression;
+mod intake;
+mod sink;
+mod source;
+mod step;
+mod store;
+
+mod check;
+mod plan;
+mod registry;
+mod services;
+mod settings;
+
+pub use body::{Body, Form};
+pub use check::{Checker, Named, Reuse, Scope};
+pub use expression::{Condition, Escape, Evaluate, Expressions, Text, Value, constant};
+pub use fault::{Class, Fault};
+pub use id::RecordId;
+pub use intake::{Accepted, Endpoint, Incoming, Ingress, Intake, Mount, RequestHead, Response, Wanted};
+pub use json::{JsonError, MAX_DEPTH, parse as parse_json};
+pub use meta::{Meta, MetaFault, Millis};
+pub use plan::{
+    Backoff, BatchPlan, Dedup, DedupScope, InFlight, Input, OnError, OnFailure, PipelinePlan, Retry,
+    SinkNode, SourceNode, StepNode, Test, Unrouted, Upstream,
+};
+pub use problem::{Key, Path, Problem, Severity};
+pub use record::{Origin, Record};
+pub use registry::{Build, Component, Registry, Role, SinkSpec, SourceSpec, StepSpec};
+pub use services::{Clock, Tasks};
+pub use settings::{ByteSize, Duration, Secret};
+pub use sink::{Delivery, Encode, Mark, Outcome, Shape, Sink, SinkContext, SinkPlan};
+pub use source::{
+    Ack, Batch, Claim, Decode, Lane, NoAck, Opened, Position, Positions, Replay, Settled, Source,
+    SourceContext, SourcePlan, Verdict,
+};
+pub use step::{DEFAULT_PORT, Emit, Port, Step};
+pub use store::{
+    Appended, DedupKey, Entry, Events, Expect, NewEntry, Progress, SinkName, StoreError, Stored, StreamName,
+    StreamStats, Write,
+};
+
+/// A JSON value; field order is kept, numbers are kept or refused, never altered.
+pub type Json = serde_json::Value;
+/// A JSON object with its field order.
+pub type JsonMap = serde_json::Map<String, serde_json::Value>;

@@ -1,0 +1,188 @@
+//! What a source is to the engine: something that yields batches and learns what became of them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use crate::{Clock, Fault, Ingress, Intake, Record, Tasks};
+
+/// The unit of order inside a source: a partition, a queue, a file. Equal names are one lane.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Lane(pub Arc<str>);
+
+impl Lane {
+    #[must_use]
+    pub fn new(name: impl Into<Arc<str>>) -> Self {
+        Self(name.into())
+    }
+}
+
+/// Where to resume, in the source's own terms; the engine saves it and never looks inside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Position(pub Bytes);
+
+/// The positions of a batch's records.
+#[derive(Debug, Clone)]
+pub enum Positions {
+    /// The far end keeps them (AMQP, Redis Streams): acknowledged record by record.
+    None,
+    /// One for the whole batch: saved once every record of it is settled.
+    After(Position),
+    /// One after each record: saved as far as the prefix is settled.
+    Each(Vec<Position>),
+}
+
+/// What became of one record.
+#[derive(Debug, Clone)]
+pub enum Verdict {
+    /// Delivered to every sink that wants it, filtered, dead-lettered or journaled: it will not be asked for again.
+    Durable,
+    /// Known already; as good as durable.
+    Duplicate,
+    /// Refused with nobody to keep it; only for sources that can say so to their sender.
+    Refused(Fault),
+    /// Not settled: the pipeline stops. The source gives it back if it can.
+    Returned,
+}
+
+/// What the far end made of an acknowledgement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settled {
+    Done,
+    /// The session that these records came in by is gone: expect them again.
+    Stale,
+}
+
+/// The way back to where a batch came from.
+#[async_trait]
+pub trait Ack: Send {
+    /// In parts, by index into the batch's records; called again with the same verdicts after a fault.
+    ///
+    /// # Errors
+    /// The far end could not be told; the engine reopens the source.
+    async fn settle(&mut self, part: &[(u32, Verdict)]) -> Result<Settled, Fault>;
+}
+
+/// For sources that need not be told: their position is all there is.
+pub struct NoAck;
+
+#[async_trait]
+impl Ack for NoAck {
+    async fn settle(&mut self, _: &[(u32, Verdict)]) -> Result<Settled, Fault> {
+        Ok(Settled::Done)
+    }
+}
+
+/// Records of one lane, in order. At most 1,024 records and about 1 MiB, so that a window stays a window.
+pub struct Batch {
+    pub lane: Lane,
+    pub records: Vec<Record>,
+    pub positions: Positions,
+    pub ack: Box<dyn Ack>,
+}
+
+/// A source that is asked for its records.
+#[async_trait]
+pub trait Source: Send {
+    /// The next batch; `None` when there will never be another.
+    /// Raced only against stop: dropped at most once, then never called again; what it had
+    /// fetched and not returned comes back by itself after a reopen.
+    ///
+    /// # Errors
+    /// Classified; the engine waits and reopens the source.
+    async fn pull(&mut self) -> Result<Option<Batch>, Fault>;
+
+    /// Stop fetching; acknowledgements still work.
+    ///
+    /// # Errors
+    /// As [`Source::pull`].
+    async fn quiesce(&mut self) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    /// After the last acknowledgement, or the deadline.
+    ///
+    /// # Errors
+    /// As [`Source::pull`].
+    async fn close(&mut self) -> Result<(), Fault> {
+        Ok(())
+    }
+}
+
+/// What came of opening a source.
+pub enum Opened {
+    Pull(Box<dyn Source>),
+    /// It calls `cx.intake` by itself; the mount ends when the value is dropped.
+    Push(crate::Mount),
+}
+
+/// Whether a source can yield a record again that was not acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Replay {
+    /// Acknowledged after delivery.
+    Yes,
+    /// Journaled by the engine before it is acknowledged.
+    No,
+}
+
+/// How bytes become bodies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Decode {
+    Json,
+    Text,
+    /// Kept as they are; steps cannot look inside.
+    Bytes,
+}
+
+/// Something that only one holder in the process may have.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Claim {
+    /// A path on the ingress listener.
+    IngressPath(String),
+    /// A file that is written.
+    File(String),
+    /// Standard input or output.
+    Stdio(&'static str),
+}
+
+/// What a source is opened with.
+pub struct SourceContext {
+    pub pipeline: Arc<str>,
+    pub source: Arc<str>,
+    /// Where each lane was left.
+    pub positions: BTreeMap<Lane, Position>,
+    pub clock: Arc<dyn Clock>,
+    pub tasks: Arc<dyn Tasks>,
+    pub ingress: Arc<dyn Ingress>,
+    pub intake: Arc<dyn Intake>,
+    /// What raw bytes are to become, unless the format decides (CSV).
+    pub decode: Decode,
+}
+
+/// A checked source: nothing is open yet.
+#[async_trait]
+pub trait SourcePlan: Send + Sync {
+    fn replay(&self) -> Replay;
+    /// Whether the records of a lane have an order worth keeping.
+    fn ordered(&self) -> bool {
+        true
+    }
+    /// Whether records have ids of their own that survive a redelivery.
+    fn has_identity(&self) -> bool {
+        true
+    }
+    fn claims(&self) -> Vec<Claim> {
+        Vec::new()
+    }
+    fn default_decode(&self) -> Decode {
+        Decode::Json
+    }
+    /// Connects.
+    ///
+    /// # Errors
+    /// Class fatal or validation for what the file can be blamed for, else a class that the engine retries.
+    async fn open(&self, cx: SourceContext) -> Result<Opened, Fault>;
+}

@@ -1,0 +1,116 @@
+//! The JSON Schema (draft 2020-12) of a pipeline file, for editors: the components' own schemas
+//! with the engine's keys beside them. Looser than `load`, which also sees names and expressions.
+
+use karez_api::{Json, JsonMap, Registry, Role};
+use serde_json::json;
+
+use crate::engine_keys::of_role;
+use crate::node::Catalog;
+
+/// The schema of pipeline files and shared files for the components of a registry.
+#[must_use]
+pub fn pipeline_schema(registry: &Registry) -> Json {
+    let catalog = Catalog::new(registry);
+    let mut defs = JsonMap::new();
+    let nodes = [Role::Source, Role::Step, Role::Sink].map(|role| {
+        let name = role.name().to_owned();
+        let node = node_schema(&catalog, role, &mut defs);
+        defs.insert(name.clone(), node);
+        json!({"$ref": format!("#/$defs/{name}")})
+    });
+    let [source, step, sink] = nodes;
+    let mut top = embed(catalog.top(), "top", &mut defs);
+    let named = |node: &Json| json!({"type": "object", "minProperties": 1, "additionalProperties": node});
+    let steps = json!({"type": "array", "items": step});
+    let shared_steps = named(&steps);
+    let extra = [
+        ("source", source.clone(), "Where records come from, if from one place."),
+        ("sources", named(&source), "Where records come from, by name."),
+        ("steps", json!({"anyOf": [steps, shared_steps]}), "What happens to records, in order."),
+        ("sink", sink.clone(), "Where records go, if to one place."),
+        ("sinks", named(&sink), "Where records go, by name."),
+        ("tests", json!({"type": "array", "items": {"type": "object"}}), "Cases for `karez test`."),
+        ("connections", named(&json!({"type": "object"})), "Shared file: named remote systems."),
+        ("mappings", json!({"type": "object"}), "Shared file: named mappings."),
+        (
+            "schemas",
+            named(&json!({"type": ["object", "string"]})),
+            "Shared file: JSON Schemas by name, inline or by path.",
+        ),
+        (
+            "defaults",
+            named(&json!({"type": "object"})),
+            "Shared file: engine keys by role, component settings by type.",
+        ),
+    ];
+    if let Some(properties) = top.get_mut("properties").and_then(Json::as_object_mut) {
+        for (name, mut schema, description) in extra {
+            schema["description"] = description.into();
+            properties.insert(name.to_owned(), schema);
+        }
+    }
+    top["$schema"] = "https://json-schema.org/draft/2020-12/schema".into();
+    top["title"] = "A karez pipeline file".into();
+    top["$defs"] = Json::Object(defs);
+    top
+}
+
+fn node_schema(catalog: &Catalog<'_>, role: Role, defs: &mut JsonMap) -> Json {
+    let engine = embed(catalog.engine(role), role.name(), defs);
+    let mut properties = JsonMap::new();
+    let mut types = Vec::new();
+    for component in catalog.of(role) {
+        let name = format!("{}.{}", role.name(), component.name);
+        let schema = embed(catalog.schema(component), &name, defs);
+        defs.insert(name.clone(), schema);
+        let reference = json!({"$ref": format!("#/$defs/{name}"), "description": component.summary});
+        properties.insert(component.name.to_owned(), reference);
+        types.push(json!({"required": [component.name]}));
+    }
+    for key in of_role(role) {
+        if let Some(schema) = engine.get("properties").and_then(|all| all.get(*key)) {
+            properties.insert((*key).to_owned(), schema.clone());
+        }
+    }
+    if role == Role::Step {
+        properties.insert(
+            "use".into(),
+            json!({"type": "string", "description": "The name of shared steps to put here."}),
+        );
+        types.push(json!({"required": ["use"]}));
+    }
+    json!({"type": "object", "properties": properties, "additionalProperties": false, "oneOf": types})
+}
+
+/// A schema whose own definitions are moved to `defs` under names that begin with `prefix`.
+fn embed(schema: &Json, prefix: &str, defs: &mut JsonMap) -> Json {
+    let mut schema = schema.clone();
+    let Some(map) = schema.as_object_mut() else {
+        return schema;
+    };
+    map.shift_remove("$schema");
+    let inner = map.shift_remove("$defs");
+    redirect(&mut schema, prefix);
+    if let Some(Json::Object(inner)) = inner {
+        for (name, mut definition) in inner {
+            redirect(&mut definition, prefix);
+            defs.insert(format!("{prefix}.{name}"), definition);
+        }
+    }
+    schema
+}
+
+fn redirect(schema: &mut Json, prefix: &str) {
+    match schema {
+        Json::Object(map) => {
+            if let Some(Json::String(target)) = map.get_mut("$ref")
+                && let Some(name) = target.strip_prefix("#/$defs/")
+            {
+                *target = format!("#/$defs/{prefix}.{name}");
+            }
+            map.values_mut().for_each(|value| redirect(value, prefix));
+        }
+        Json::Array(items) => items.iter_mut().for_each(|item| redirect(item, prefix)),
+        _ => {}
+    }
+}

@@ -1,0 +1,73 @@
+//! Routes of the admin side that every request passes through: guard, health, metrics, API.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use http::{Request, Response, StatusCode};
+use hyper::body::Incoming;
+use tokio::sync::{mpsc, oneshot};
+
+use super::{Guard, api, metrics};
+use crate::fleet::Fleet;
+use crate::ingress::Ingress;
+use crate::reload::Report;
+use crate::server::{Handler, HandlerFuture, Payload, error, json_of, text};
+
+/// Asks the reload manager for a pass; the answer is its report, or why there is none.
+pub(crate) type ReloadRequest = oneshot::Sender<Result<Report, String>>;
+
+pub(crate) struct Admin {
+    pub(crate) guard: Guard,
+    pub(crate) fleet: Arc<Fleet>,
+    pub(crate) ingress: Arc<Ingress>,
+    pub(crate) reload: mpsc::Sender<ReloadRequest>,
+}
+
+impl Admin {
+    async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Payload> {
+        let (head, body) = request.into_parts();
+        if let Err((status, code, message)) = self.guard.check(&head, peer) {
+            return whole(error(status, code, message));
+        }
+        match head.uri.path() {
+            "/livez" => whole(text(StatusCode::OK, "text/plain", "ok\n")),
+            "/readyz" | "/healthz" => whole(self.ready()),
+            "/metrics" => {
+                let body = metrics::render(&self.fleet, &self.ingress);
+                whole(text(StatusCode::OK, "text/plain; version=0.0.4", body))
+            }
+            path => match path.strip_prefix("/api/v1/") {
+                Some(path) => api::answer(self, &head, path, body).await,
+                None => whole(error(StatusCode::NOT_FOUND, "not_found", "there is nothing here")),
+            },
+        }
+    }
+
+    fn ready(&self) -> Response<Bytes> {
+        match self.fleet.not_ready() {
+            None => json_of(
+                StatusCode::OK,
+                &serde_json::json!({"status": "ready", "pipelines": self.fleet.pipelines().len()}),
+            ),
+            Some(reason) => error(StatusCode::SERVICE_UNAVAILABLE, "not_ready", &reason),
+        }
+    }
+}
+
+pub(super) fn whole(response: Response<Bytes>) -> Response<Payload> {
+    response.map(Payload::from)
+}
+
+impl Handler for Admin {
+    fn handle(self: Arc<Self>, request: Request<Incoming>, peer: SocketAddr) -> HandlerFuture {
+        Box::pin(async move {
+            let mut response = self.answer(request, peer).await;
+            let headers = response.headers_mut();
+            headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+            Ok(response)
+        })
+    }
+}

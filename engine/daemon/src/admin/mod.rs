@@ -1,0 +1,14 @@
+//! The admin side: health, metrics, and the API that the command line uses. What a request may
+//! do is decided in `guard`, before any route is looked at.
+
+mod api;
+mod client;
+mod guard;
+mod handler;
+mod metrics;
+mod token;
+
+pub(crate) use client::Client;
+pub(crate) use guard::Guard;
+pub(crate) use handler::{Admin, ReloadRequest};
+pub(crate) use token::Token;

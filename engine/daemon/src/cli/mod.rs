@@ -1,0 +1,194 @@
+//! The command line: what can be typed, and what the exit code says.
+
+mod check;
+mod dead_letters;
+mod graph;
+mod new;
+pub(crate) mod run;
+mod schema;
+mod status;
+mod store;
+mod tap;
+mod test;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::{Args, Parser, Subcommand};
+
+use crate::console::{self, say};
+use crate::logging::{self, LogFormat};
+use crate::settings::{Layer, Settings};
+
+/// How a command ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exit {
+    Fine,
+    /// Files have problems, or tests failed.
+    Problems,
+    /// Ended by a second signal.
+    Signal(u8),
+}
+
+/// Exit code of a command that was typed wrongly.
+const WRONG_USAGE: u8 = 2;
+/// Exit code of a command that failed while it ran.
+const FAILED: u8 = 3;
+
+/// Connects a company's systems to other people's APIs: sources -> steps -> sinks, from YAML files.
+///
+/// Exit codes: 0 fine, 1 problems found or tests failed, 2 wrong usage, 3 failed while running.
+/// Settings come from karez.yaml, then KAREZ_* variables, then flags; the later wins.
+#[derive(Debug, Parser)]
+#[command(name = "karez", version, disable_help_subcommand = true)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Args)]
+struct Global {
+    /// Settings file [default: karez.yaml, if there is one] [env: KAREZ_CONFIG]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Folder of the store and the admin token [default: .karez] [env: KAREZ_DATA_DIR]
+    #[arg(long, global = true, value_name = "FOLDER")]
+    data_dir: Option<PathBuf>,
+    /// Address of the admin side [default: 127.0.0.1:7071] [env: KAREZ_ADMIN]
+    #[arg(long, global = true, value_name = "ADDRESS")]
+    admin: Option<SocketAddr>,
+    /// How log lines look; KAREZ_LOG filters them (info, debug, karez_runtime=debug)
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
+    log_format: LogFormat,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the daemon with the pipelines of the given files and folders
+    Run(run::Run),
+    /// Report every problem of every file, without running anything
+    Check(check::Check),
+    /// Run the tests that stand in pipeline files
+    Test(test::Test),
+    /// Print the graph of each pipeline
+    Graph(graph::Graph),
+    /// Print the JSON Schema of pipeline files, for editors
+    Schema,
+    /// Write a commented starter pipeline
+    New(new::New),
+    /// List, show, replay or drop what could not be delivered
+    #[command(subcommand)]
+    DeadLetters(dead_letters::DeadLetters),
+    /// Show records as they pass, one JSON line each
+    Tap(tap::Tap),
+    /// Show what a running daemon does
+    Status(status::Status),
+    /// Look after the store of a data folder
+    #[command(subcommand)]
+    Store(store::Store),
+}
+
+/// The whole process.
+pub(crate) fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match dispatch(cli) {
+        Ok(Exit::Fine) => ExitCode::SUCCESS,
+        Ok(Exit::Problems) => ExitCode::from(1),
+        Ok(Exit::Signal(code)) => ExitCode::from(code),
+        Err(Failure::Usage(error)) => fail(&error, WRONG_USAGE),
+        Err(Failure::Running(error)) => {
+            let broken_pipe = error
+                .downcast_ref::<std::io::Error>()
+                .is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe);
+            if broken_pipe { ExitCode::SUCCESS } else { fail(&error, FAILED) }
+        }
+    }
+}
+
+fn fail(error: &anyhow::Error, code: u8) -> ExitCode {
+    say(&format!("error: {error:#}"));
+    ExitCode::from(code)
+}
+
+enum Failure {
+    Usage(anyhow::Error),
+    Running(anyhow::Error),
+}
+
+fn dispatch(cli: Cli) -> Result<Exit, Failure> {
+    let (global, command) = (cli.global, cli.command);
+    let flags = match &command {
+        Command::Run(run) => run.layer(),
+        Command::Check(check) => paths(&check.paths),
+        Command::Test(test) => paths(&test.paths),
+        Command::Graph(graph) => paths(&graph.paths),
+        _ => Layer::default(),
+    };
+    let settings = settings(&global, flags).map_err(Failure::Usage)?;
+    logging::start(global.log_format, variable("KAREZ_LOG")).map_err(Failure::Usage)?;
+    perform(command, settings).map_err(Failure::Running)
+}
+
+fn perform(command: Command, settings: Settings) -> Result<Exit> {
+    match command {
+        Command::Check(check) => check::perform(&check, settings),
+        Command::Test(test) => test::perform(&test, settings),
+        Command::Graph(graph) => graph::perform(&graph, settings),
+        Command::Schema => schema::perform(),
+        Command::New(new) => new::perform(&new, &settings),
+        Command::Run(run) => on_runtime(run::perform(run, settings)),
+        Command::DeadLetters(command) => on_runtime(dead_letters::perform(command, settings)),
+        Command::Tap(tap) => on_runtime(tap::perform(tap, settings)),
+        Command::Status(status) => on_runtime(status::perform(status, settings)),
+        Command::Store(store) => on_runtime(store::perform(store, settings)),
+    }
+}
+
+fn on_runtime(work: impl Future<Output = Result<Exit>>) -> Result<Exit> {
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
+    let exit = runtime.block_on(work);
+    // Blocking calls that hang must not keep the process.
+    runtime.shutdown_background();
+    exit
+}
+
+fn settings(global: &Global, flags: Layer) -> Result<Settings> {
+    let config = global.config.clone().or_else(|| variable("KAREZ_CONFIG").map(PathBuf::from));
+    let file = Layer::from_file(config.as_deref())?;
+    let environment = Layer::from_environment(variable)?;
+    let global = Layer { data_dir: global.data_dir.clone(), admin: global.admin, ..Layer::default() };
+    Ok(file.under(environment).under(global).under(flags).into())
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+fn paths(paths: &[PathBuf]) -> Layer {
+    Layer { pipelines: (!paths.is_empty()).then(|| paths.to_vec()), ..Layer::default() }
+}
+
+/// The plans of these settings' files; their problems go to stderr.
+fn load(settings: &Settings) -> Result<karez_config::Loaded> {
+    let loaded = crate::load::Loader::new(settings.pipelines.clone()).load()?;
+    if !loaded.problems.is_empty() {
+        say(crate::diagnostics::render(&loaded.problems, console::colour()).trim_end());
+    }
+    Ok(loaded)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

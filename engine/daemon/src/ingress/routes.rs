@@ -1,0 +1,116 @@
+//! Which endpoint answers on which path. Read without a lock for every request, written at reloads.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwap;
+use karez_api::{Endpoint, Fault, Mount};
+
+#[derive(Clone)]
+struct Route {
+    owner: Arc<str>,
+    /// Tells this mount from an earlier one of the same owner on the same path.
+    mount: u64,
+    endpoint: Arc<dyn Endpoint>,
+}
+
+type Table = HashMap<Arc<str>, Route>;
+
+/// The table of mounted paths.
+#[derive(Clone, Default)]
+pub(super) struct Routes(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    table: ArcSwap<Table>,
+    /// Held while the table is replaced.
+    writer: Mutex<()>,
+    mounts: AtomicU64,
+}
+
+impl Routes {
+    pub(super) fn find(&self, path: &str) -> Option<Arc<dyn Endpoint>> {
+        self.0.table.load().get(path).map(|route| Arc::clone(&route.endpoint))
+    }
+
+    /// See [`karez_api::Ingress::mount`].
+    pub(super) fn mount(&self, owner: &str, path: &str, endpoint: Arc<dyn Endpoint>) -> Result<Mount, Fault> {
+        let mount = self.0.mounts.fetch_add(1, Ordering::Relaxed);
+        let route = Route { owner: owner.into(), mount, endpoint };
+        self.change(|table| match table.get(path) {
+            Some(held) if *held.owner != *owner => {
+                Err(Fault::validation("path-taken", format_args!("{path} is served by {}", held.owner)))
+            }
+            _ => {
+                table.insert(path.into(), route);
+                Ok(())
+            }
+        })?;
+        let (routes, path) = (self.clone(), path.to_owned());
+        Ok(Mount::new(move || routes.unmount(&path, mount)))
+    }
+
+    /// Leaves a later mount on the same path alone.
+    fn unmount(&self, path: &str, mount: u64) {
+        self.change(|table| {
+            if table.get(path).is_some_and(|route| route.mount == mount) {
+                table.remove(path);
+            }
+        });
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut Table) -> T) -> T {
+        let _writer = self.0.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut table = Table::clone(&self.0.table.load());
+        let outcome = change(&mut table);
+        self.0.table.store(Arc::new(table));
+        outcome
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use karez_api::{RequestHead, Response};
+
+    struct Nothing;
+
+    #[async_trait::async_trait]
+    impl Endpoint for Nothing {
+        fn admit(&self, _: &RequestHead) -> Result<(), Response> {
+            Ok(())
+        }
+        fn max_body(&self) -> usize {
+            0
+        }
+        async fn call(&self, _: RequestHead, _: Bytes) -> Response {
+            Response::default()
+        }
+    }
+
+    #[test]
+    fn a_path_belongs_to_one_owner_at_a_time() {
+        let routes = Routes::default();
+        let held = routes.mount("orders", "/webhooks/a", Arc::new(Nothing)).unwrap();
+        let refused = routes.mount("refunds", "/webhooks/a", Arc::new(Nothing)).err().unwrap();
+        assert_eq!(refused.message(), "/webhooks/a is served by orders");
+        drop(held);
+        assert!(routes.find("/webhooks/a").is_none());
+        let _held = routes.mount("refunds", "/webhooks/a", Arc::new(Nothing)).unwrap();
+        assert!(routes.find("/webhooks/a").is_some());
+        assert!(routes.find("/webhooks/a/").is_none());
+    }
+
+    #[test]
+    fn the_end_of_an_old_mount_leaves_its_successor_in_place() {
+        let routes = Routes::default();
+        let old = routes.mount("orders", "/a", Arc::new(Nothing)).unwrap();
+        let new = routes.mount("orders", "/a", Arc::new(Nothing)).unwrap();
+        drop(old);
+        assert!(routes.find("/a").is_some());
+        drop(new);
+        assert!(routes.find("/a").is_none());
+    }
+}

@@ -1,0 +1,15 @@
+//! The HTTP server that ingress and admin share: an accept loop of our own, bounds on everything
+//! a client can make us hold, answers that survive a client which goes away. Knows no route.
+//!
+//! HTTP/1.1 only: senders of webhooks speak it, and its limits are simple to state.
+
+mod answer;
+mod body;
+mod connection;
+mod detached;
+mod listener;
+
+pub(crate) use answer::{Payload, error, json_of, text};
+pub(crate) use body::{BodyFault, read};
+pub(crate) use detached::Detached;
+pub(crate) use listener::{Handler, HandlerFuture, Limits, Server};

@@ -1,0 +1,148 @@
+//! Where the daemon's own settings come from: `karez.yaml`, then `KAREZ_*`, then flags; the later wins.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use serde::Deserialize;
+
+/// `karez.yaml`, the environment and the flags, each in this form before they are laid over each other.
+#[derive(Debug, Default, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Layer {
+    pub(crate) pipelines: Option<Vec<PathBuf>>,
+    pub(crate) data_dir: Option<PathBuf>,
+    pub(crate) listen: Option<SocketAddr>,
+    pub(crate) admin: Option<SocketAddr>,
+    pub(crate) admin_hosts: Option<Vec<String>>,
+    pub(crate) drain_timeout: Option<karez_api::Duration>,
+}
+
+impl Layer {
+    /// What `over` says wins.
+    pub(crate) fn under(self, over: Self) -> Self {
+        Self {
+            pipelines: over.pipelines.or(self.pipelines),
+            data_dir: over.data_dir.or(self.data_dir),
+            listen: over.listen.or(self.listen),
+            admin: over.admin.or(self.admin),
+            admin_hosts: over.admin_hosts.or(self.admin_hosts),
+            drain_timeout: over.drain_timeout.or(self.drain_timeout),
+        }
+    }
+
+    /// `KAREZ_PIPELINES` (separated by `:`), `KAREZ_DATA_DIR`, `KAREZ_LISTEN`, `KAREZ_ADMIN`,
+    /// `KAREZ_ADMIN_HOSTS` (separated by `,`), `KAREZ_DRAIN_TIMEOUT`.
+    ///
+    /// # Errors
+    /// One of them cannot be read.
+    pub(crate) fn from_environment(var: impl Fn(&str) -> Option<String>) -> Result<Self> {
+        let list = |name: &str, separator: char| {
+            var(name).map(|text| text.split(separator).map(|item| item.trim().to_owned()).collect::<Vec<_>>())
+        };
+        Ok(Self {
+            pipelines: list("KAREZ_PIPELINES", ':')
+                .map(|paths| paths.into_iter().map(PathBuf::from).collect()),
+            data_dir: var("KAREZ_DATA_DIR").map(PathBuf::from),
+            listen: parsed(&var, "KAREZ_LISTEN")?,
+            admin: parsed(&var, "KAREZ_ADMIN")?,
+            admin_hosts: list("KAREZ_ADMIN_HOSTS", ','),
+            drain_timeout: parsed(&var, "KAREZ_DRAIN_TIMEOUT")?,
+        })
+    }
+
+    /// `path`, or `karez.yaml` here if there is one.
+    ///
+    /// # Errors
+    /// A named file is missing, or a file is not what it should be.
+    pub(crate) fn from_file(path: Option<&Path>) -> Result<Self> {
+        let file = path.unwrap_or(Path::new("karez.yaml"));
+        match std::fs::read_to_string(file) {
+            Ok(text) => Self::from_yaml(&text).with_context(|| file.display().to_string()),
+            Err(error) if path.is_none() && error.kind() == std::io::ErrorKind::NotFound => {
+                Ok(Self::default())
+            }
+            Err(error) => Err(error).with_context(|| format!("cannot read {}", file.display())),
+        }
+    }
+
+    fn from_yaml(text: &str) -> Result<Self> {
+        if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
+            return Ok(Self::default());
+        }
+        Ok(serde_yaml::from_str(text)?)
+    }
+}
+
+fn parsed<T: std::str::FromStr>(var: impl Fn(&str) -> Option<String>, name: &str) -> Result<Option<T>>
+where
+    T::Err: std::fmt::Display,
+{
+    match var(name).map(|text| text.parse()) {
+        None => Ok(None),
+        Some(Ok(value)) => Ok(Some(value)),
+        Some(Err(error)) => bail!("{name}: {error}"),
+    }
+}
+
+/// The settings in force.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Settings {
+    pub(crate) pipelines: Vec<PathBuf>,
+    pub(crate) data_dir: PathBuf,
+    pub(crate) listen: SocketAddr,
+    pub(crate) admin: SocketAddr,
+    /// Whether somebody chose the admin address: else commands ask the data folder for it.
+    pub(crate) admin_is_chosen: bool,
+    pub(crate) admin_hosts: Vec<String>,
+    pub(crate) drain_timeout: Duration,
+}
+
+impl From<Layer> for Settings {
+    fn from(layer: Layer) -> Self {
+        let loopback = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        Self {
+            pipelines: layer
+                .pipelines
+                .filter(|paths| !paths.is_empty())
+                .unwrap_or_else(|| vec!["pipelines".into()]),
+            data_dir: layer.data_dir.unwrap_or_else(|| ".karez".into()),
+            listen: layer.listen.unwrap_or_else(|| loopback(7070)),
+            admin_is_chosen: layer.admin.is_some(),
+            admin: layer.admin.unwrap_or_else(|| loopback(7071)),
+            admin_hosts: layer.admin_hosts.unwrap_or_default(),
+            drain_timeout: layer.drain_timeout.map_or(Duration::from_secs(30), |time| time.0),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn environment<'a>(vars: &'a [(&str, &str)]) -> impl Fn(&str) -> Option<String> + 'a {
+        |name| vars.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
+    }
+
+    #[test]
+    fn flags_win_over_the_environment_and_that_over_the_file() {
+        let file = Layer::from_yaml("listen: 127.0.0.1:1\nadmin: 127.0.0.1:1\ndata_dir: file\n").unwrap();
+        let vars = [("KAREZ_LISTEN", "127.0.0.1:2"), ("KAREZ_ADMIN", "127.0.0.1:2")];
+        let environment = Layer::from_environment(environment(&vars)).unwrap();
+        let flags = Layer { listen: "127.0.0.1:3".parse().ok(), ..Layer::default() };
+        let settings = Settings::from(file.under(environment).under(flags));
+        assert_eq!(settings.listen.port(), 3);
+        assert_eq!(settings.admin.port(), 2);
+        assert_eq!(settings.data_dir, Path::new("file"));
+        assert_eq!(settings.drain_timeout, Duration::from_secs(30));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_named() {
+        let bad = Layer::from_environment(environment(&[("KAREZ_DRAIN_TIMEOUT", "soon")])).unwrap_err();
+        assert!(bad.to_string().starts_with("KAREZ_DRAIN_TIMEOUT: \"soon\" is not a duration"), "{bad}");
+        assert!(Layer::from_yaml("listn: 1").unwrap_err().to_string().contains("listn"));
+        assert!(Layer::from_yaml("# nothing yet\n").is_ok());
+    }
+}

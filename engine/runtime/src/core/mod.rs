@@ -1,0 +1,531 @@
+//! What one pipeline knows and decides, as a state machine: an event in, commands out.
+//! No I/O, no tasks, no clock of its own; the conductor feeds it and carries out what it says.
+
+mod circuit;
+mod dedup;
+mod lanes;
+mod origins;
+mod parking;
+mod queue;
+mod retry;
+mod sinks;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+use karez_api::{
+    DedupKey, Events, Fault, InFlight, Lane, Millis, Origin, Outcome, Position, Record, Verdict,
+};
+use tokio::time::Instant;
+
+pub(crate) use lanes::Lanes;
+pub(crate) use origins::Via;
+pub(crate) use queue::Limits;
+pub(crate) use queue::OrderKey;
+pub(crate) use sinks::{SinkSettings, SinkState};
+
+use crate::counters::{Counters, End};
+use crate::graph::{Graph, Refusal};
+use crate::worker::{Entry, Ran, Work};
+use dedup::Reservations;
+use origins::Origins;
+use parking::Parking;
+
+/// Most records that one run takes through the graph: small enough to keep all cores busy.
+const CHUNK: usize = 256;
+
+/// Records of a lane as they were pulled, or of a journal as they were read.
+pub(crate) struct Pulled {
+    pub(crate) source: usize,
+    pub(crate) lane: Lane,
+    pub(crate) records: Vec<Record>,
+    pub(crate) from: From,
+}
+
+/// How the records' source learns what became of them.
+pub(crate) enum From {
+    /// By number; the entries came in order, or by number because they were parked (`unparked`).
+    Journal { sequences: Vec<u64>, unparked: bool },
+    /// By batch; positions are saved as the settled prefix grows.
+    Batch(u64),
+}
+
+/// What the conductor has to do.
+pub(crate) enum Command {
+    /// Run records through the graph, and answer with [`Core::ran`]; chunks of one source are numbered.
+    Run { source: usize, chunk: u64, work: Vec<Work> },
+    /// Deliver records, and answer with [`Core::delivered`].
+    Attempt { sink: usize, attempt: u64, records: Vec<Record>, ledger: Vec<Option<u128>> },
+    /// Write dead letters, and answer with [`Core::buried`].
+    Bury(Vec<Burial>),
+    /// Tell sources what became of records, in this order.
+    Settle { source: usize, items: Vec<SettledItem> },
+    /// Read these entries again; they come back as unparked.
+    Fetch { source: usize, sequences: Vec<u64> },
+    /// A replayed dead letter came to its end.
+    Replayed { ticket: u64, end: Option<End> },
+    /// Something that this pipeline cannot go on with.
+    Fail(Fault),
+}
+
+/// A dead letter to be written.
+pub(crate) struct Burial {
+    pub(crate) refusal: Refusal,
+    pub(crate) origin: Record,
+    pub(crate) at: Millis,
+}
+
+/// One record whose fate is decided.
+pub(crate) struct SettledItem {
+    pub(crate) via: Via,
+    pub(crate) verdict: Verdict,
+    pub(crate) dedup: Vec<DedupKey>,
+    /// Ledger entries to forget once the record cannot come again.
+    pub(crate) delivered: Vec<(u16, u128)>,
+}
+
+/// What the core needs to know of a source.
+pub(crate) struct SourceSettings {
+    pub(crate) name: Arc<str>,
+    /// Records of a lane stay in order.
+    pub(crate) ordered: bool,
+}
+
+struct SourceState {
+    settings: SourceSettings,
+    lane_keys: HashMap<Lane, Arc<OrderKey>>,
+    next_chunk: u64,
+    /// Results are taken in the order of the chunks: parallel work, order kept.
+    next_result: u64,
+    early: BTreeMap<u64, Ran>,
+    reservations: Reservations,
+    parking: Parking,
+}
+
+pub(crate) struct Core {
+    graph: Arc<Graph>,
+    sources: Vec<SourceState>,
+    sinks: Vec<SinkState>,
+    origins: Origins,
+    limit: InFlight,
+    counters: Arc<Counters>,
+    commands: Vec<Command>,
+    settled: BTreeMap<usize, Vec<SettledItem>>,
+    burials: Vec<Burial>,
+    /// Dead letters that are being written.
+    burying: usize,
+    draining: bool,
+    /// A reload is coming: what is in progress ends, nothing new begins.
+    paused: bool,
+    /// Results of an older graph are thrown away.
+    generation: u64,
+    wall: Millis,
+    /// Answers whether a dedup key is known already.
+    known: Arc<dyn Events>,
+}
+
+impl Core {
+    pub(crate) fn new(
+        known: Arc<dyn Events>,
+        graph: Arc<Graph>,
+        sources: Vec<SourceSettings>,
+        sinks: Vec<SinkState>,
+        limit: InFlight,
+        counters: Arc<Counters>,
+    ) -> Self {
+        Self {
+            known,
+            graph,
+            sources: sources.into_iter().map(SourceState::new).collect(),
+            sinks,
+            origins: Origins::default(),
+            limit,
+            counters,
+            commands: Vec::new(),
+            settled: BTreeMap::new(),
+            burials: Vec::new(),
+            burying: 0,
+            draining: false,
+            paused: false,
+            generation: 0,
+            wall: Millis(0),
+        }
+    }
+
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation
+    }
+    pub(crate) fn graph(&self) -> &Arc<Graph> {
+        &self.graph
+    }
+    /// Whether the window takes more.
+    pub(crate) fn has_room(&self) -> bool {
+        self.origins.len() < self.limit.records && self.origins.bytes() < self.limit.bytes
+    }
+    /// Whether nothing is on its way, parked records included.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.origins.len() == 0 && self.sources.iter().all(|source| source.parking.is_empty())
+    }
+    /// Whether a source still has records on their way.
+    pub(crate) fn holds_records_of(&self, source: usize) -> bool {
+        self.origins.iter().any(|(_, origin)| origin.source == source)
+    }
+    /// Deliveries and dead letters in progress: what a reload waits for.
+    pub(crate) fn attempts_in_progress(&self) -> usize {
+        self.burying + self.sinks.iter().map(SinkState::in_progress).sum::<usize>()
+    }
+
+    /// Takes records into the window.
+    pub(crate) fn pulled(&mut self, pulled: Pulled) {
+        let Pulled { source, lane, records, from } = pulled;
+        let lane_key = self.sources[source].lane_key(source, &lane);
+        let mut work = Vec::with_capacity(records.len());
+        let mut lane_name = None;
+        for (n, record) in records.into_iter().enumerate() {
+            let via = match &from {
+                From::Journal { sequences, .. } => Via::Journal(sequences[n]),
+                From::Batch(batch) => Via::Batch {
+                    batch: *batch,
+                    index: n as u32,
+                    lane: lane_name.get_or_insert_with(|| lane.clone()).clone(),
+                },
+            };
+            let (entry, unparked) = match &from {
+                From::Journal { unparked, .. } => (Entry::Journaled, *unparked),
+                From::Batch(_) => (Entry::Source { lane: lane_key.clone() }, false),
+            };
+            let record = self.origins.admit(record, source, via, unparked);
+            work.push(Work { record, entry });
+        }
+        self.run(source, work);
+    }
+
+    /// Takes a dead letter in again, at a node or (without one) at its source.
+    pub(crate) fn replay(&mut self, record: Record, source: usize, node: Option<&str>, ticket: u64) -> bool {
+        let target = match node {
+            Some(node) => match self.graph.target(node) {
+                Some(target) => Some(target),
+                None => return false,
+            },
+            None => None,
+        };
+        self.counters.accept(1);
+        let via = Via::Replay { ticket, node: node.map(Arc::from) };
+        let record = self.origins.admit(record, source, via, false);
+        // A replay is the operator's word: it is not compared with what went before.
+        let entry = match target {
+            Some(target) => Entry::Node { target, key: None, diverted: false },
+            None => Entry::Unique { key: None },
+        };
+        self.run(source, vec![Work { record, entry }]);
+        true
+    }
+
+    fn run(&mut self, source: usize, mut work: Vec<Work>) {
+        while !work.is_empty() {
+            let rest = work.split_off(work.len().min(CHUNK));
+            let state = &mut self.sources[source];
+            let chunk = state.next_chunk;
+            state.next_chunk += 1;
+            self.commands.push(Command::Run { source, chunk, work });
+            work = rest;
+        }
+    }
+
+    /// A chunk came back. Results of an older graph say nothing.
+    pub(crate) fn ran(&mut self, source: usize, chunk: u64, generation: u64, ran: Ran, now: Instant) {
+        if generation != self.generation {
+            return;
+        }
+        self.sources[source].early.insert(chunk, ran);
+        while let Some(ran) = self.sources[source].next_in_order() {
+            self.apply(source, ran, now);
+        }
+    }
+
+    fn apply(&mut self, source: usize, ran: Ran, now: Instant) {
+        let parked = self.park_late(source, &ran);
+        let lives = |origin: Origin| parked.is_empty() || !parked.contains(&origin);
+        for (origin, end) in ran.outcome.ends {
+            if lives(origin) {
+                self.origins.end(origin, end);
+            }
+        }
+        for arrival in ran.outcome.arrivals {
+            if lives(arrival.record.origin()) && self.origins.branch(arrival.record.origin()) {
+                self.arrive(arrival, now);
+            }
+        }
+        for refusal in ran.outcome.refusals {
+            if lives(refusal.record.origin()) && self.origins.branch(refusal.record.origin()) {
+                self.bury(refusal);
+            }
+        }
+        let mut unique = Vec::new();
+        for candidate in ran.candidates {
+            if self.origins.branch(candidate.record.origin()) {
+                self.deduplicate(source, candidate, &mut unique);
+            }
+        }
+        self.run(source, unique);
+        for (origin, key) in ran.over {
+            if lives(origin) {
+                self.origins.parsed(origin);
+                self.close(origin);
+            }
+            self.unparked_ran(source, key.as_ref());
+        }
+    }
+
+    fn bury(&mut self, refusal: Refusal) {
+        let Some(origin) = self.origins.get(refusal.record.origin()) else {
+            return;
+        };
+        let origin = origin.record.clone();
+        self.burying += 1;
+        self.burials.push(Burial { refusal, origin, at: self.wall });
+    }
+
+    /// Dead letters are durable.
+    pub(crate) fn buried(&mut self, origins: &[Origin], generation: u64) {
+        if generation != self.generation {
+            return;
+        }
+        self.burying -= origins.len();
+        for origin in origins {
+            self.origins.end(*origin, End::DeadLettered);
+            self.close(*origin);
+        }
+    }
+
+    /// A delivery came back: an outcome for each of its records.
+    pub(crate) fn delivered(
+        &mut self,
+        sink: usize,
+        attempt: u64,
+        generation: u64,
+        outcomes: Vec<Outcome>,
+        now: Instant,
+    ) {
+        if generation == self.generation {
+            self.outcomes(sink, attempt, outcomes, now);
+        }
+    }
+
+    /// One branch of an origin is over; the last one settles it.
+    fn close(&mut self, origin: Origin) {
+        if !self.origins.close(origin) {
+            return;
+        }
+        let Some(state) = self.origins.remove(origin) else {
+            return;
+        };
+        // Without any branch there was nothing in it: a delivery that was split into no records.
+        let end = state.ends.verdict().unwrap_or(End::Filtered);
+        self.counters.end(end);
+        let received = state.record.meta().received_at;
+        let age = self.wall.0.saturating_sub(received.0);
+        self.counters.processing.observe(std::time::Duration::from_millis(age), 1);
+        let waiters = self.sources[state.source].reservations.decide(&state.dedup);
+        let verdict = if end == End::Duplicate { Verdict::Duplicate } else { Verdict::Durable };
+        if let Via::Replay { ticket, .. } = state.via {
+            self.commands.push(Command::Replayed { ticket, end: Some(end) });
+        } else {
+            self.settled.entry(state.source).or_default().push(SettledItem {
+                via: state.via,
+                verdict,
+                dedup: state.dedup,
+                delivered: state.delivered,
+            });
+        }
+        for waiter in waiters {
+            self.origins.end(waiter, End::Duplicate);
+            self.close(waiter);
+        }
+    }
+
+    /// The keys of settled records are durable: the store knows them now.
+    pub(crate) fn remembered(&mut self, source: usize, keys: &[DedupKey]) {
+        if let Some(state) = self.sources.get_mut(source) {
+            state.reservations.forget(keys);
+        }
+    }
+
+    /// Everything to do after the events of this moment, deliveries that may begin included.
+    pub(crate) fn commands(&mut self, now: Instant, wall: Millis) -> Vec<Command> {
+        self.wall = wall;
+        if !self.paused {
+            self.make_room();
+            self.dispatch(now);
+        }
+        for (source, items) in std::mem::take(&mut self.settled) {
+            self.commands.push(Command::Settle { source, items });
+        }
+        if !self.burials.is_empty() {
+            self.commands.push(Command::Bury(std::mem::take(&mut self.burials)));
+        }
+        std::mem::take(&mut self.commands)
+    }
+
+    /// Nothing waits for company any more.
+    pub(crate) fn drain(&mut self) {
+        self.draining = true;
+    }
+
+    /// Begins nothing new until [`Core::resume`] or [`Core::swap`].
+    pub(crate) fn pause(&mut self) {
+        self.paused = true;
+    }
+    pub(crate) fn resume(&mut self) {
+        self.paused = false;
+    }
+
+    /// An operator says that what is blocked may be tried again.
+    pub(crate) fn unblock(&mut self) {
+        self.sinks.iter_mut().for_each(SinkState::unblock);
+    }
+
+    /// Everything unsettled goes back: the pipeline stops.
+    pub(crate) fn give_back(&mut self) {
+        self.generation += 1;
+        for (_, state) in self.origins.take_all() {
+            self.return_origin(state);
+        }
+    }
+
+    /// Everything unsettled of one source goes back: it is let go.
+    pub(crate) fn return_source(&mut self, source: usize) {
+        let batch = |state: &origins::State| matches!(state.via, Via::Batch { .. });
+        let gone: Vec<Origin> = self
+            .origins
+            .iter()
+            .filter(|(_, state)| state.source == source && batch(state))
+            .map(|(origin, _)| *origin)
+            .collect();
+        for origin in gone {
+            if let Some(state) = self.origins.remove(origin) {
+                self.return_origin(state);
+            }
+        }
+    }
+
+    fn return_origin(&mut self, state: origins::State) {
+        match state.via {
+            // The journal keeps it; it is in flight until somebody delivers it.
+            Via::Journal(_) => {}
+            Via::Replay { ticket, .. } => {
+                self.counters.give_back();
+                self.commands.push(Command::Replayed { ticket, end: None });
+            }
+            via @ Via::Batch { .. } => {
+                self.counters.give_back();
+                let item =
+                    SettledItem { via, verdict: Verdict::Returned, dedup: Vec::new(), delivered: Vec::new() };
+                self.settled.entry(state.source).or_default().push(item);
+            }
+        }
+    }
+
+    /// Puts another graph in the place of this one: everything unsettled starts again from its source record,
+    /// in the order it came. `sources` says what each source is called now, by its old number.
+    pub(crate) fn swap(
+        &mut self,
+        graph: Arc<Graph>,
+        sources: Vec<SourceSettings>,
+        sinks: Vec<SinkState>,
+        limit: InFlight,
+    ) {
+        self.generation += 1;
+        self.paused = false;
+        self.graph = graph;
+        self.sinks = sinks;
+        self.limit = limit;
+        self.burying = 0;
+        self.burials.clear();
+        let old: Vec<SourceState> =
+            std::mem::replace(&mut self.sources, sources.into_iter().map(SourceState::new).collect());
+        let moved: Vec<Option<usize>> = old.iter().map(|source| self.source(&source.settings.name)).collect();
+        for (source, to) in old.into_iter().zip(&moved) {
+            if let Some(to) = to {
+                self.sources[*to].inherit(source);
+            }
+        }
+        for (origin, mut state) in self.origins.take_all() {
+            match moved.get(state.source).copied().flatten() {
+                Some(source) => {
+                    state.source = source;
+                    self.restart(origin, state);
+                }
+                None => self.return_origin(state),
+            }
+        }
+    }
+
+    fn source(&self, name: &str) -> Option<usize> {
+        self.sources.iter().position(|source| &*source.settings.name == name)
+    }
+
+    fn restart(&mut self, origin: Origin, state: origins::State) {
+        let source = state.source;
+        let entry = match &state.via {
+            Via::Replay { node: Some(node), .. } => match self.graph.target(node) {
+                Some(target) => Entry::Node { target, key: None, diverted: false },
+                None => return self.return_origin(state),
+            },
+            Via::Replay { node: None, .. } => Entry::Unique { key: None },
+            Via::Journal(_) => Entry::Journaled,
+            Via::Batch { lane, .. } => {
+                let lane = lane.clone();
+                Entry::Source { lane: self.sources[source].lane_key(source, &lane) }
+            }
+        };
+        let record = self.origins.readmit(origin, state);
+        self.run(source, vec![Work { record, entry }]);
+    }
+}
+
+impl SourceState {
+    fn new(settings: SourceSettings) -> Self {
+        Self {
+            settings,
+            lane_keys: HashMap::new(),
+            next_chunk: 0,
+            next_result: 0,
+            early: BTreeMap::new(),
+            reservations: Reservations::default(),
+            parking: Parking::default(),
+        }
+    }
+
+    /// Takes over what outlives a reload: decided dedup keys and parked records, not what was on its way.
+    fn inherit(&mut self, old: Self) {
+        self.reservations = old.reservations.without_waiters();
+        self.parking = old.parking;
+    }
+
+    fn lane_key(&mut self, source: usize, lane: &Lane) -> Option<Arc<OrderKey>> {
+        if !self.settings.ordered {
+            return None;
+        }
+        let key = self.lane_keys.entry(lane.clone()).or_insert_with(|| {
+            Arc::new(OrderKey { source: source as u16, lane: true, key: lane.0.as_bytes().into() })
+        });
+        Some(Arc::clone(key))
+    }
+
+    fn next_in_order(&mut self) -> Option<Ran> {
+        let ran = self.early.remove(&self.next_result)?;
+        self.next_result += 1;
+        Some(ran)
+    }
+}
+
+/// The wait before a source that failed is opened again.
+pub(crate) fn source_wait(policy: &karez_api::Retry, fault: &Fault, failures: u32) -> std::time::Duration {
+    retry::wait(policy, fault, failures, rand::random())
+}
+
+/// A set of origins; mostly empty.
+pub(crate) type OriginSet = HashSet<Origin>;
+/// Positions to be saved, by lane.
+pub(crate) type Saves = BTreeMap<Lane, Position>;

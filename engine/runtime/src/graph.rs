@@ -1,0 +1,454 @@
+//! The steps of a pipeline as one walk: a record goes through all of them in one go, on one
+//! core, without queues between. Pure: no time, no I/O, nothing kept.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use karez_api::{
+    Class, Condition, Emit, Fault, Meta, MetaFault, Millis, OnFailure, Origin, PipelinePlan, Port, Record,
+    RecordId, Step, Unrouted, Upstream,
+};
+use siphasher::sip128::{Hasher128, SipHasher13};
+
+use crate::core::OrderKey;
+use crate::counters::{End, NodeCounters};
+use crate::tap::Taps;
+
+/// Most records that one source record may become, and their bytes.
+const MOST_DERIVED: usize = 10_000;
+const MOST_DERIVED_BYTES: usize = 64 << 20;
+
+/// A node that takes records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Target {
+    Step(usize),
+    Sink(usize),
+}
+
+/// The compiled graph of one plan.
+pub(crate) struct Graph {
+    sources: Vec<SourceEdges>,
+    steps: Vec<StepNode>,
+    pub(crate) sinks: Vec<SinkEdges>,
+    unrouted: Unrouted,
+    pub(crate) taps: Arc<Taps>,
+}
+
+struct SourceEdges {
+    name: Arc<str>,
+    to: Vec<Target>,
+}
+
+struct StepNode {
+    id: Arc<str>,
+    step: Box<dyn Step>,
+    when: Option<Condition>,
+    on_failure: OnFailure,
+    /// By port.
+    to: Vec<Vec<Target>>,
+    counters: Arc<NodeCounters>,
+}
+
+pub(crate) struct SinkEdges {
+    pub(crate) name: Arc<str>,
+    when: Option<Condition>,
+    keeps_ledger: bool,
+    pub(crate) on_failure: OnFailure,
+    pub(crate) counters: Arc<NodeCounters>,
+}
+
+/// A record that arrived at a sink.
+pub(crate) struct Arrival {
+    pub(crate) sink: usize,
+    pub(crate) record: Record,
+    pub(crate) key: Option<Arc<OrderKey>>,
+    pub(crate) diverted: bool,
+    /// The hash of its id, where its delivery is to be written down.
+    pub(crate) ledger: Option<u128>,
+}
+
+impl Arrival {
+    fn hash(&mut self) {
+        self.ledger = Some(hash_id(self.record.id()));
+    }
+}
+
+/// What the ledger knows a record by. The key is fixed: ledgers outlive processes.
+pub(crate) fn hash_id(id: &RecordId) -> u128 {
+    use std::fmt::Write as _;
+    struct Feed(SipHasher13);
+    impl std::fmt::Write for Feed {
+        fn write_str(&mut self, text: &str) -> std::fmt::Result {
+            std::hash::Hasher::write(&mut self.0, text.as_bytes());
+            Ok(())
+        }
+    }
+    let mut feed = Feed(SipHasher13::new_with_keys(0x6b61_7265_7a00, 1));
+    let written = write!(feed, "{id}");
+    debug_assert!(written.is_ok(), "hashing does not fail");
+    feed.0.finish128().as_u128()
+}
+
+/// A record that will not go on by itself, on its way to the dead letters.
+pub(crate) struct Refusal {
+    pub(crate) node: Arc<str>,
+    /// As it entered the node.
+    pub(crate) record: Record,
+    pub(crate) fault: Fault,
+    pub(crate) attempts: u32,
+}
+
+/// What became of the records of a chunk.
+#[derive(Default)]
+pub(crate) struct Outcome {
+    pub(crate) arrivals: Vec<Arrival>,
+    pub(crate) refusals: Vec<Refusal>,
+    /// Branches that ended in the graph.
+    pub(crate) ends: Vec<(Origin, End)>,
+}
+
+struct Hop {
+    target: Target,
+    record: Record,
+    diverted: bool,
+}
+
+impl Graph {
+    pub(crate) fn new(plan: &mut PipelinePlan, taps: Arc<Taps>) -> Self {
+        let mut sources: Vec<SourceEdges> = plan
+            .sources
+            .iter()
+            .map(|source| SourceEdges { name: Arc::clone(&source.name), to: Vec::new() })
+            .collect();
+        let mut steps: Vec<StepNode> = Vec::with_capacity(plan.steps.len());
+        let mut edges = Vec::new();
+        for (n, node) in plan.steps.drain(..).enumerate() {
+            edges.extend(node.from.iter().map(|input| (input.0, Target::Step(n))));
+            let ports = node.step.outputs().len() + 1;
+            steps.push(StepNode {
+                id: node.id,
+                step: node.step,
+                when: node.when,
+                on_failure: node.on_failure,
+                to: vec![Vec::new(); ports],
+                counters: Arc::default(),
+            });
+        }
+        for (n, node) in plan.sinks.iter().enumerate() {
+            edges.extend(node.from.iter().map(|input| (input.0, Target::Sink(n))));
+        }
+        for (from, to) in edges {
+            match from {
+                Upstream::Source(n) => sources[n].to.push(to),
+                Upstream::Step(n, port) => steps[n].to[port as usize].push(to),
+            }
+        }
+        let sinks = plan
+            .sinks
+            .iter()
+            .map(|node| SinkEdges {
+                name: Arc::clone(&node.name),
+                when: node.when.clone(),
+                keeps_ledger: node.plan.keeps_ledger(),
+                on_failure: node.on_failure,
+                counters: Arc::default(),
+            })
+            .collect();
+        Self { sources, steps, sinks, unrouted: plan.unrouted, taps }
+    }
+
+    /// The node of that name, where a record can enter.
+    pub(crate) fn target(&self, name: &str) -> Option<Target> {
+        let step = self.steps.iter().position(|step| &*step.id == name).map(Target::Step);
+        step.or_else(|| self.sinks.iter().position(|sink| &*sink.name == name).map(Target::Sink))
+    }
+
+    pub(crate) fn step_counters(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<NodeCounters>)> {
+        self.steps.iter().map(|step| (&step.id, &step.counters))
+    }
+
+    /// Begins a walk; its buffers serve all records of a chunk.
+    pub(crate) fn walk(&self, now: Millis) -> Walk<'_> {
+        Walk {
+            graph: self,
+            now,
+            hops: Vec::new(),
+            emit: Emit::default(),
+            outcome: Outcome::default(),
+            derived: 0,
+            derived_bytes: 0,
+            origin: Origin::default(),
+        }
+    }
+}
+
+/// One walk through the graph, record after record.
+pub(crate) struct Walk<'g> {
+    graph: &'g Graph,
+    now: Millis,
+    /// What is still to do, last first.
+    hops: Vec<Hop>,
+    emit: Emit,
+    outcome: Outcome,
+    derived: usize,
+    derived_bytes: usize,
+    /// Whose records are on the way.
+    origin: Origin,
+}
+
+impl<'g> Walk<'g> {
+    /// The records that one source record was split into (mostly one), through everything before the sinks.
+    pub(crate) fn from_source(
+        &mut self,
+        source: usize,
+        records: impl IntoIterator<Item = (Record, Option<Arc<OrderKey>>)>,
+    ) {
+        let edges = &self.graph.sources[source];
+        let first = self.begin();
+        for (record, key) in records {
+            let arrived = self.outcome.arrivals.len();
+            self.origin = record.origin();
+            self.graph.taps.show(&edges.name, &record);
+            self.pass_on(&edges.name, &edges.to, record, false);
+            self.run();
+            self.key(arrived, key.as_ref());
+        }
+        self.write_down(first);
+    }
+
+    /// A record that enters at a node: a replay, or one that failed for good at a sink.
+    pub(crate) fn from_node(
+        &mut self,
+        target: Target,
+        record: Record,
+        key: Option<&Arc<OrderKey>>,
+        diverted: bool,
+    ) {
+        let first = self.begin();
+        self.origin = record.origin();
+        self.hops.push(Hop { target, record, diverted });
+        self.run();
+        self.key(first, key);
+        // Another branch of its origin may have been delivered already.
+        self.outcome.arrivals[first..].iter_mut().for_each(Arrival::hash);
+    }
+
+    /// A record that cannot enter the graph.
+    pub(crate) fn refuse(&mut self, node: &Arc<str>, record: Record, fault: Fault) {
+        let node = Arc::clone(node);
+        self.outcome.refusals.push(Refusal { node, record, fault, attempts: 0 });
+    }
+
+    pub(crate) fn finish(self) -> Outcome {
+        self.outcome
+    }
+
+    fn begin(&mut self) -> usize {
+        self.derived = 0;
+        self.derived_bytes = 0;
+        self.outcome.arrivals.len()
+    }
+
+    fn key(&mut self, first: usize, key: Option<&Arc<OrderKey>>) {
+        for arrival in &mut self.outcome.arrivals[first..] {
+            arrival.key = key.cloned();
+        }
+    }
+
+    /// Deliveries are written down where the sink keeps a ledger, and where an origin has several:
+    /// a restart then repeats only those that were not confirmed.
+    fn write_down(&mut self, first: usize) {
+        let arrivals = &mut self.outcome.arrivals[first..];
+        let several = arrivals.len() > 1;
+        for arrival in arrivals {
+            if several || self.graph.sinks[arrival.sink].keeps_ledger {
+                arrival.hash();
+            }
+        }
+    }
+
+    fn run(&mut self) {
+        while let Some(hop) = self.hops.pop() {
+            match hop.target {
+                Target::Sink(sink) => self.outcome.arrivals.push(Arrival {
+                    sink,
+                    record: hop.record,
+                    key: None,
+                    diverted: hop.diverted,
+                    ledger: None,
+                }),
+                Target::Step(n) => self.step(&self.graph.steps[n], hop.record, hop.diverted),
+            }
+        }
+    }
+
+    fn step(&mut self, node: &'g StepNode, record: Record, diverted: bool) {
+        let entered = record.clone();
+        match node.when.as_ref().map_or(Ok(true), |when| when.eval(&record)) {
+            Ok(true) => {}
+            Ok(false) => return self.leave(node, 0, record, diverted),
+            Err(fault) => return self.fail(node, entered, fault, diverted),
+        }
+        let mut emit = std::mem::take(&mut self.emit);
+        match node.step.apply(record, &mut emit) {
+            Ok(()) if emit.is_empty() => {
+                node.counters.add(1, 0, 0);
+                self.outcome.ends.push((self.origin, End::Filtered));
+            }
+            Ok(()) => match self.charge(&mut emit) {
+                Ok(()) => self.emitted(node, &mut emit, diverted),
+                Err(fault) => self.fail(node, entered, fault, diverted),
+            },
+            Err(fault) => {
+                emit.drain().for_each(drop);
+                self.fail(node, entered, fault, diverted);
+            }
+        }
+        self.emit = emit;
+    }
+
+    /// Bounds what one source record may become.
+    fn charge(&mut self, emit: &mut Emit) -> Result<(), Fault> {
+        let (count, bytes) = emit.weigh();
+        if count > 1 {
+            self.derived += count;
+            self.derived_bytes += bytes;
+        }
+        if self.derived <= MOST_DERIVED && self.derived_bytes <= MOST_DERIVED_BYTES {
+            return Ok(());
+        }
+        emit.drain().for_each(drop);
+        Err(Fault::validation("too_many", "one record became more than 10,000 records or 64 MiB"))
+    }
+
+    fn emitted(&mut self, node: &'g StepNode, emit: &mut Emit, diverted: bool) {
+        node.counters.entered.fetch_add(1, Relaxed);
+        // What is pushed first is done last.
+        let first = self.hops.len();
+        for (port, record) in emit.drain() {
+            node.counters.left.fetch_add(1, Relaxed);
+            self.graph.taps.show(&node.id, &record);
+            self.pass_on(&node.id, &node.to[port as usize], record, diverted);
+        }
+        self.hops[first..].reverse();
+    }
+
+    fn leave(&mut self, node: &'g StepNode, port: Port, record: Record, diverted: bool) {
+        node.counters.add(1, 1, 0);
+        self.graph.taps.show(&node.id, &record);
+        let first = self.hops.len();
+        self.pass_on(&node.id, &node.to[port as usize], record, diverted);
+        self.hops[first..].reverse();
+    }
+
+    /// Gives a record to every node that takes it; one that nobody takes is unrouted.
+    fn pass_on(&mut self, from: &Arc<str>, to: &[Target], record: Record, diverted: bool) {
+        let mut taken = false;
+        for target in to {
+            if let Target::Sink(n) = target {
+                match self.wanted(&self.graph.sinks[*n], &record, diverted) {
+                    Wanted::Yes => {}
+                    Wanted::No => continue,
+                    Wanted::Failed => {
+                        taken = true;
+                        continue;
+                    }
+                }
+            }
+            taken = true;
+            self.hops.push(Hop { target: *target, record: record.clone(), diverted });
+        }
+        if taken {
+            return;
+        }
+        match self.graph.unrouted {
+            Unrouted::Drop => self.outcome.ends.push((self.origin, End::Dropped)),
+            Unrouted::DeadLetter => {
+                let fault = Fault::validation("unrouted", "no sink wants this record");
+                self.refuse(from, record, fault);
+            }
+        }
+    }
+
+    fn wanted(&mut self, sink: &'g SinkEdges, record: &Record, diverted: bool) -> Wanted {
+        let Some(when) = &sink.when else {
+            return Wanted::Yes;
+        };
+        match when.eval(record) {
+            Ok(true) => Wanted::Yes,
+            Ok(false) => Wanted::No,
+            Err(fault) => {
+                sink.counters.add(1, 0, 1);
+                let policy = if diverted { OnFailure::DeadLetter } else { sink.on_failure };
+                self.apply(policy, &sink.name, record.clone(), fault, None);
+                Wanted::Failed
+            }
+        }
+    }
+
+    fn fail(&mut self, node: &'g StepNode, record: Record, fault: Fault, diverted: bool) {
+        node.counters.add(1, 0, 1);
+        let policy = match node.on_failure {
+            OnFailure::Continue => OnFailure::Continue,
+            // A failure on a failure path goes to the dead letters, never round again.
+            _ if diverted => OnFailure::DeadLetter,
+            policy => policy,
+        };
+        self.apply(policy, &node.id, record, fault, Some(node));
+    }
+
+    fn apply(
+        &mut self,
+        policy: OnFailure,
+        name: &Arc<str>,
+        record: Record,
+        fault: Fault,
+        node: Option<&'g StepNode>,
+    ) {
+        let explained = |record: Record| explain(record, name, &fault, 0, self.now);
+        match (policy, node) {
+            (OnFailure::Drop, _) => self.outcome.ends.push((self.origin, End::Dropped)),
+            (OnFailure::Continue, Some(node)) => {
+                let record = explained(record);
+                let first = self.hops.len();
+                self.pass_on(name, &node.to[0], record, false);
+                self.hops[first..].reverse();
+            }
+            (OnFailure::ToSink(n), _) => {
+                let record = explained(record);
+                self.hops.push(Hop { target: Target::Sink(n), record, diverted: true });
+            }
+            (OnFailure::ToStep(n), _) => {
+                let record = explained(record);
+                self.hops.push(Hop { target: Target::Step(n), record, diverted: true });
+            }
+            (OnFailure::DeadLetter | OnFailure::Block | OnFailure::Continue, _) => {
+                self.refuse(name, record, fault);
+            }
+        }
+    }
+}
+
+enum Wanted {
+    Yes,
+    No,
+    Failed,
+}
+
+/// A record with the reason why it is on a failure path.
+pub(crate) fn explain(record: Record, node: &Arc<str>, fault: &Fault, attempts: u32, now: Millis) -> Record {
+    let error = Arc::new(MetaFault {
+        class: fault.class(),
+        code: fault.code().into(),
+        node: Arc::clone(node),
+        message: fault.message().into(),
+        attempts,
+        at: now,
+    });
+    record.with_meta(|meta: &mut Meta| meta.error = Some(error))
+}
+
+/// The fault of input that is not what its source says.
+pub(crate) fn undecodable(error: &karez_api::JsonError) -> Fault {
+    Fault::new(Class::Validation, "decode", error)
+}

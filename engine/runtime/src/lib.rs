@@ -1,0 +1,35 @@
+//! Runs one checked pipeline on tokio: reading, journaling, ordering, batching, retrying,
+//! settling, dead letters, reload and drain. Knows no connector by name.
+//!
+//! `pipeline` is what an owner holds, `conductor` the one task behind it; `core` decides, and is
+//! a state machine without time or I/O of its own; `graph` and `worker` run the steps; `reader`,
+//! `delivery` and `settler` are the tasks that wait for the world.
+
+mod counters;
+mod letters;
+mod pipeline;
+mod status;
+mod tap;
+mod trial;
+
+mod assemble;
+mod conductor;
+mod core;
+mod delivery;
+mod graph;
+mod intake;
+mod prepare;
+mod reader;
+mod settler;
+mod worker;
+
+mod clock;
+mod tasks;
+
+pub use clock::SystemClock;
+pub use counters::{BUCKETS, Counters, Histogram, HistogramReading, Hold, Reading};
+pub use letters::{DeadLetter, DeadLetters, KeptRecord};
+pub use pipeline::{Drain, Finish, Pipeline, ReplayTo, Services, UnknownNode};
+pub use status::{JournalStatus, NodeStatus, State, Status};
+pub use tap::{Tap, TapRecord};
+pub use trial::{Mismatch, run_tests};

@@ -1,0 +1,159 @@
+//! What is done to a source record before the steps: decode, split, id, dedup key, order key.
+//! Push sources go through it before the journal, sources that replay when their records enter the graph.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use karez_api::{
+    Body, Decode, Dedup, DedupKey, DedupScope, Fault, Form, Json, Record, RecordId, SourceNode, Value,
+};
+
+use crate::core::OrderKey;
+use crate::counters::Counters;
+use crate::graph::undecodable;
+
+/// Most records that one delivery is split into.
+const MOST_PARTS: usize = 10_000;
+
+/// The preparation of one source.
+pub(crate) struct Prepare {
+    pub(crate) name: Arc<str>,
+    index: u16,
+    split: Option<Value>,
+    id: Option<Value>,
+    dedup: Option<Dedup>,
+    dedup_scope: Arc<str>,
+    order_by: Option<Value>,
+    /// What raw bytes are.
+    pub(crate) form: Form,
+    /// Records are split, identified and deduplicated before they are journaled.
+    pub(crate) journaled: bool,
+    counters: Arc<Counters>,
+}
+
+/// A record ready for the journal or the graph.
+pub(crate) struct Prepared {
+    pub(crate) record: Record,
+    pub(crate) dedup: Option<DedupKey>,
+}
+
+impl Prepare {
+    pub(crate) fn new(pipeline: &Arc<str>, index: u16, node: &SourceNode, counters: Arc<Counters>) -> Self {
+        let dedup_scope = match node.dedup.as_ref().map(|dedup| dedup.scope) {
+            Some(DedupScope::Pipeline) => Arc::clone(pipeline),
+            _ => format!("{pipeline}/{}", node.name).into(),
+        };
+        Self {
+            name: Arc::clone(&node.name),
+            index,
+            split: node.split.clone(),
+            id: node.id.clone(),
+            dedup: node.dedup.clone(),
+            dedup_scope,
+            order_by: node.order_by.clone(),
+            form: match node.decode {
+                Decode::Json => Form::Json,
+                Decode::Text => Form::Text,
+                Decode::Bytes => Form::Opaque,
+            },
+            journaled: node.journal,
+            counters,
+        }
+    }
+
+    pub(crate) fn deduplicates(&self) -> bool {
+        self.dedup.is_some() && !self.journaled
+    }
+
+    /// Makes the records that one delivery holds.
+    ///
+    /// # Errors
+    /// It cannot be decoded, or lacks what `split`, `id` or `dedup` need.
+    pub(crate) fn records(&self, record: Record) -> Result<Vec<Prepared>, Fault> {
+        self.check(&record)?;
+        let Some(split) = &self.split else {
+            return Ok(vec![self.one(record)?]);
+        };
+        let parts = match split.eval(&record)? {
+            Some(Json::Array(parts)) => parts,
+            Some(single) => vec![single],
+            None => Vec::new(),
+        };
+        if parts.len() > MOST_PARTS {
+            return Err(Fault::validation("too_many", "one delivery holds more than 10,000 records"));
+        }
+        let numbered = (0_u32..).zip(parts);
+        numbered.map(|(n, part)| self.one(record.part(n, Body::from_tree(part)))).collect()
+    }
+
+    /// Whether a source record is what it says.
+    ///
+    /// # Errors
+    /// The source marked it as unreadable, or it cannot be decoded.
+    pub(crate) fn check(&self, record: &Record) -> Result<(), Fault> {
+        if let Some(error) = &record.meta().error {
+            return Err(Fault::new(error.class, error.code.to_string(), &error.message));
+        }
+        if record.body().form() != Form::Opaque {
+            record.body().tree().map_err(undecodable)?;
+        }
+        Ok(())
+    }
+
+    fn one(&self, record: Record) -> Result<Prepared, Fault> {
+        let record = match &self.id {
+            None => record,
+            Some(id) => {
+                let Some(id) = id.eval(&record)?.as_ref().and_then(plain) else {
+                    return Err(Fault::validation("missing_id", "id yields nothing for this record"));
+                };
+                record.with_meta(|meta| meta.id = RecordId::text(id))
+            }
+        };
+        let dedup = self.dedup.as_ref().map(|dedup| self.dedup_key(dedup, &record)).transpose()?;
+        Ok(Prepared { record, dedup })
+    }
+
+    fn dedup_key(&self, dedup: &Dedup, record: &Record) -> Result<DedupKey, Fault> {
+        let Some(key) = dedup.key.eval(record)?.as_ref().and_then(plain) else {
+            return Err(Fault::validation("missing_dedup_key", "dedup.key matches nothing in this record"));
+        };
+        Ok(DedupKey {
+            scope: Arc::clone(&self.dedup_scope),
+            key: key.into(),
+            ttl: dedup.ttl,
+            at: record.meta().received_at,
+        })
+    }
+
+    /// The key that a record is kept in order by; `lane` where it has none of its own.
+    pub(crate) fn order_key(
+        &self,
+        record: &Record,
+        lane: Option<&Arc<OrderKey>>,
+    ) -> Result<Option<Arc<OrderKey>>, Fault> {
+        let Some(order_by) = &self.order_by else {
+            return Ok(lane.cloned());
+        };
+        match order_by.eval(record)?.as_ref().and_then(plain) {
+            Some(key) => Ok(Some(Arc::new(OrderKey {
+                source: self.index,
+                lane: false,
+                key: key.into_bytes().into_boxed_slice(),
+            }))),
+            None => {
+                self.counters.missing_order_key.fetch_add(1, Relaxed);
+                Ok(lane.cloned())
+            }
+        }
+    }
+}
+
+/// A key as text: a string as it is, anything else as JSON, null as nothing.
+fn plain(value: &Json) -> Option<String> {
+    match value {
+        Json::Null => None,
+        Json::String(text) => Some(text.clone()),
+        other => Some(other.to_string()),
+    }
+}

@@ -1,0 +1,347 @@
+//! The tasks that bring records in: one that asks the source, and one that reads the journal of
+//! those that go through it. They wait where the pipeline has no room.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use karez_api::{
+    Batch, Clock, Entry, Events, Fault, Ingress, Lane, Mount, Opened, Positions, Progress, Record, Source,
+    SourceContext, SourceNode, StoreError, StreamName, Verdict,
+};
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use crate::core::From;
+use crate::intake::JournalIntake;
+use crate::settler::{self, Notice};
+use crate::tasks::TaskGroup;
+
+/// How much of a journal is read at a time.
+const JOURNAL_RECORDS: usize = 512;
+const JOURNAL_BYTES: usize = 1 << 20;
+/// How long a first opening may take before the pipeline starts without it; it goes on trying.
+pub(crate) const OPEN_WITHIN: Duration = Duration::from_secs(5);
+
+/// Records on their way into the pipeline.
+pub(crate) struct FromSource {
+    pub(crate) source: Arc<str>,
+    pub(crate) lane: Lane,
+    pub(crate) records: Vec<Record>,
+    pub(crate) from: From,
+}
+
+/// What a reader tells the pipeline beside its records.
+pub(crate) enum SourceEvent {
+    /// It does not work at this moment; it is opened again after `resume` is answered.
+    Down {
+        source: Arc<str>,
+        fault: Fault,
+        resume: Option<oneshot::Sender<()>>,
+    },
+    /// It works (again).
+    Up {
+        source: Arc<str>,
+    },
+    /// It will never yield another record.
+    Ended {
+        source: Arc<str>,
+    },
+    StoreFailed(StoreError),
+}
+
+/// Everything a source's tasks need.
+#[derive(Clone)]
+pub(crate) struct ReaderContext {
+    pub(crate) node: Arc<SourceNode>,
+    pub(crate) intake: Arc<JournalIntake>,
+    pub(crate) events: Arc<dyn Events>,
+    pub(crate) progress: Arc<dyn Progress>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) ingress: Arc<dyn Ingress>,
+    pub(crate) tasks: TaskGroup,
+    pub(crate) notices: mpsc::Sender<Notice>,
+    pub(crate) records: mpsc::Sender<FromSource>,
+    pub(crate) reports: mpsc::Sender<SourceEvent>,
+    pub(crate) batches: Arc<AtomicU64>,
+    /// No more records are wanted.
+    pub(crate) stop: CancellationToken,
+    /// The last acknowledgement is through.
+    pub(crate) close: CancellationToken,
+}
+
+impl ReaderContext {
+    pub(crate) fn stream(&self) -> &StreamName {
+        &self.intake.stream
+    }
+
+    /// Opens the source where it was left.
+    ///
+    /// # Errors
+    /// What the source said, or the store.
+    pub(crate) async fn open(&self) -> Result<Opened, Fault> {
+        let positions = settler::positions(&*self.progress, self.stream())
+            .await
+            .map_err(|error| Fault::fatal(error).with_code("store"))?;
+        let cx = SourceContext {
+            pipeline: Arc::clone(&self.stream().pipeline),
+            source: Arc::clone(&self.node.name),
+            positions,
+            clock: Arc::clone(&self.clock),
+            tasks: Arc::new(self.tasks.clone()),
+            ingress: Arc::clone(&self.ingress),
+            intake: Arc::clone(&self.intake) as _,
+            decode: self.node.decode,
+        };
+        self.node.plan.open(cx).await
+    }
+
+    /// Opens for the first time. What the file can be blamed for is an error; anything else passes or is tried again.
+    ///
+    /// # Errors
+    /// Class validation or fatal.
+    pub(crate) async fn first_open(&self) -> Result<Option<Opened>, Fault> {
+        match tokio::time::timeout(OPEN_WITHIN, self.open()).await {
+            Ok(Ok(opened)) => Ok(Some(opened)),
+            Ok(Err(fault)) if !fault.class().is_transient() => Err(fault),
+            Ok(Err(fault)) => {
+                self.report(SourceEvent::Down { source: self.name(), fault, resume: None }).await;
+                Ok(None)
+            }
+            Err(_) => Ok(None),
+        }
+    }
+
+    fn name(&self) -> Arc<str> {
+        Arc::clone(&self.node.name)
+    }
+
+    async fn report(&self, event: SourceEvent) {
+        // A pipeline that is gone needs no reports.
+        drop(self.reports.send(event).await);
+    }
+}
+
+/// Why a session with a source ended.
+enum Over {
+    Stopped,
+    Ended,
+    Failed(Fault),
+}
+
+/// Asks one source until it ends or is told to stop.
+pub(crate) async fn read(cx: ReaderContext, mut opened: Option<Opened>) {
+    let mut failures = 0;
+    // Whether its positions are ours to save: then it is reopened only once all are saved.
+    let mut positional = false;
+    loop {
+        let fault = match opened.take() {
+            Some(Opened::Push(mount)) => return hold(&cx, mount).await,
+            Some(Opened::Pull(mut source)) => {
+                let before = cx.batches.load(Relaxed);
+                let over = session(&cx, &mut *source, &mut positional).await;
+                if cx.batches.load(Relaxed) != before {
+                    failures = 0;
+                }
+                match over {
+                    Over::Failed(fault) => {
+                        close(&cx, &mut *source).await;
+                        fault
+                    }
+                    over => {
+                        if matches!(over, Over::Ended) {
+                            cx.report(SourceEvent::Ended { source: cx.name() }).await;
+                        }
+                        return finish(&cx, &mut *source).await;
+                    }
+                }
+            }
+            None => match reopen(&cx).await {
+                Some(Ok(next)) => {
+                    opened = Some(next);
+                    cx.report(SourceEvent::Up { source: cx.name() }).await;
+                    continue;
+                }
+                Some(Err(fault)) => fault,
+                None => return,
+            },
+        };
+        failures += 1;
+        let wait = crate::core::source_wait(&cx.node.retry, &fault, failures);
+        let (resume, resumed) = oneshot::channel();
+        cx.report(SourceEvent::Down { source: cx.name(), fault, resume: positional.then_some(resume) }).await;
+        tokio::select! {
+            () = cx.stop.cancelled() => return,
+            () = tokio::time::sleep(wait) => {}
+        }
+        if positional {
+            tokio::select! {
+                () = cx.stop.cancelled() => return,
+                // A pipeline that is gone does not answer: its stop is on the way.
+                _ = resumed => {}
+            }
+        }
+    }
+}
+
+async fn reopen(cx: &ReaderContext) -> Option<Result<Opened, Fault>> {
+    tokio::select! {
+        () = cx.stop.cancelled() => None,
+        opened = cx.open() => Some(opened),
+    }
+}
+
+/// A push source calls by itself; its mount is all there is to hold.
+async fn hold(cx: &ReaderContext, mount: Mount) {
+    cx.stop.cancelled().await;
+    drop(mount);
+}
+
+async fn session(cx: &ReaderContext, source: &mut dyn Source, positional: &mut bool) -> Over {
+    loop {
+        let pulled = tokio::select! {
+            () = cx.stop.cancelled() => return Over::Stopped,
+            pulled = source.pull() => pulled,
+        };
+        match pulled {
+            Ok(Some(batch)) if batch.records.is_empty() => {}
+            Ok(Some(batch)) => {
+                *positional |= !matches!(batch.positions, Positions::None);
+                if cx.node.journal {
+                    if let Err(fault) = journal(cx, batch).await {
+                        return Over::Failed(fault);
+                    }
+                } else if pass_on(cx, batch).await.is_err() {
+                    return Over::Stopped;
+                }
+            }
+            Ok(None) => return Over::Ended,
+            Err(fault) => return Over::Failed(fault),
+        }
+    }
+}
+
+/// Gives a batch to the pipeline, whose settler learns of it first.
+async fn pass_on(cx: &ReaderContext, batch: Batch) -> Result<(), ()> {
+    let Batch { lane, records, positions, ack } = batch;
+    let number = cx.batches.fetch_add(1, Relaxed);
+    cx.intake.counters.accept(records.len());
+    let notice =
+        Notice::Batch { batch: number, lane: lane.clone(), positions, records: records.len() as u32, ack };
+    cx.notices.send(notice).await.map_err(drop)?;
+    let message = FromSource { source: Arc::clone(&cx.node.name), lane, records, from: From::Batch(number) };
+    cx.records.send(message).await.map_err(drop)
+}
+
+/// Journals a batch of a source that cannot replay, then acknowledges it there.
+async fn journal(cx: &ReaderContext, batch: Batch) -> Result<(), Fault> {
+    let Batch { lane, records, positions, mut ack } = batch;
+    let n = records.len() as u32;
+    let mut prepared = Vec::with_capacity(records.len());
+    for record in records {
+        // What cannot be prepared is journaled as it is, and refused when it is read again.
+        match cx.intake.prepare.records(record.clone()) {
+            Ok(parts) => prepared.extend(parts),
+            Err(_) => prepared.push(crate::prepare::Prepared { record, dedup: None }),
+        }
+    }
+    let mut waiting = Some(prepared);
+    while let Some(prepared) = waiting.take() {
+        if cx.events.unavailable().is_none() {
+            match cx.intake.append(prepared).await {
+                Ok(_) => break,
+                // The entries went with the call; the source gives them again after a reopen.
+                Err(StoreError::Full(reason)) => {
+                    return Err(Fault::service(reason).with_code("store_full"));
+                }
+                Err(error) => {
+                    cx.report(SourceEvent::StoreFailed(error.clone())).await;
+                    return Err(Fault::fatal(error));
+                }
+            }
+        }
+        waiting = Some(prepared);
+        tokio::select! {
+            () = cx.stop.cancelled() => return Ok(()),
+            () = tokio::time::sleep(Duration::from_millis(500)) => {}
+        }
+    }
+    let verdicts: Vec<(u32, Verdict)> = (0..n).map(|index| (index, Verdict::Durable)).collect();
+    ack.settle(&verdicts).await?;
+    let position = match positions {
+        Positions::None => None,
+        Positions::After(position) => Some(position),
+        Positions::Each(each) => each.into_iter().next_back(),
+    };
+    if let Some(position) = position {
+        settler::save(&*cx.progress, cx.stream(), &lane, position)
+            .await
+            .map_err(|error| Fault::service(error).with_code("store"))?;
+    }
+    Ok(())
+}
+
+/// Stops fetching, waits for the last acknowledgement, closes.
+async fn finish(cx: &ReaderContext, source: &mut dyn Source) {
+    if let Err(error) = source.quiesce().await {
+        tracing::warn!(source = %cx.stream(), %error, "source did not stop fetching cleanly");
+    }
+    cx.close.cancelled().await;
+    close(cx, source).await;
+}
+
+async fn close(cx: &ReaderContext, source: &mut dyn Source) {
+    match tokio::time::timeout(Duration::from_secs(5), source.close()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => {
+            tracing::warn!(source = %cx.stream(), %error, "source did not close cleanly")
+        }
+        Err(_) => tracing::warn!(source = %cx.stream(), "source did not close in time"),
+    }
+}
+
+/// Reads a journal into the pipeline until told to stop.
+pub(crate) async fn read_journal(cx: ReaderContext, stop: CancellationToken) {
+    let lane = Lane::new("journal");
+    let mut after = 0;
+    loop {
+        let read = tokio::select! {
+            () = stop.cancelled() => return,
+            read = cx.events.read(cx.stream(), after, JOURNAL_RECORDS, JOURNAL_BYTES) => read,
+        };
+        let entries = match read {
+            Ok(entries) => entries,
+            Err(error) => return cx.report(SourceEvent::StoreFailed(error)).await,
+        };
+        if let Some(last) = entries.last() {
+            after = last.sequence;
+        }
+        let message = journaled(&cx, lane.clone(), entries, false);
+        tokio::select! {
+            () = stop.cancelled() => return,
+            sent = cx.records.send(message) => if sent.is_err() { return },
+        }
+    }
+}
+
+/// Reads parked entries again, by number.
+pub(crate) async fn fetch(cx: ReaderContext, sequences: Vec<u64>) {
+    match cx.events.fetch(cx.stream(), &sequences).await {
+        Ok(entries) => {
+            let message = journaled(&cx, Lane::new("journal"), entries, true);
+            // A pipeline that is gone leaves them in the journal.
+            drop(cx.records.send(message).await);
+        }
+        Err(error) => cx.report(SourceEvent::StoreFailed(error)).await,
+    }
+}
+
+fn journaled(cx: &ReaderContext, lane: Lane, entries: Vec<Entry>, unparked: bool) -> FromSource {
+    let sequences = entries.iter().map(|entry| entry.sequence).collect();
+    FromSource {
+        source: Arc::clone(&cx.node.name),
+        lane,
+        records: entries.into_iter().map(|entry| entry.record).collect(),
+        from: From::Journal { sequences, unparked },
+    }
+}

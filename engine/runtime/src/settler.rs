@@ -1,0 +1,308 @@
+//! Tells one source what became of its records, in this order: dedup keys durable, then
+//! positions saved or the broker told, then ledger entries forgotten. A crash between any
+//! two of them repeats; the other order would skip.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use karez_api::{
+    Ack, DedupKey, Events, Fault, Lane, Position, Positions, Progress, Settled, SinkName, StoreError,
+    StreamName, Verdict, Write,
+};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::core::{Lanes, Saves, SettledItem, Via};
+
+/// Positions are saved at most this often; a crash repeats at most what was settled since.
+const SAVE_EVERY: Duration = Duration::from_millis(100);
+/// The wait before a source that could not be told is told again.
+const AGAIN: Duration = Duration::from_millis(500);
+
+/// What reaches a settler, in order.
+pub(crate) enum Notice {
+    /// A batch was pulled; its records are settled by its number.
+    Batch {
+        batch: u64,
+        lane: Lane,
+        positions: Positions,
+        records: u32,
+        ack: Box<dyn Ack>,
+    },
+    Items(Vec<SettledItem>),
+    /// After a reload: the source's number and the sinks by number.
+    Renumber {
+        source: usize,
+        sinks: Vec<SinkName>,
+    },
+    /// Everything before this is saved when it is answered.
+    Flush(oneshot::Sender<()>),
+}
+
+/// What a settler tells the pipeline.
+pub(crate) enum Report {
+    Remembered {
+        source: usize,
+        keys: Vec<DedupKey>,
+    },
+    /// A source could not be told: reopen it.
+    AckFailed {
+        source: usize,
+        fault: Fault,
+    },
+    StoreFailed(StoreError),
+}
+
+struct Batch {
+    lane: Lane,
+    /// The number in its lane of the batch's first record, where positions are saved.
+    numbers: Option<Vec<u64>>,
+    open: u32,
+    ack: Box<dyn Ack>,
+}
+
+pub(crate) struct Settler {
+    pub(crate) source: usize,
+    pub(crate) stream: StreamName,
+    pub(crate) sinks: Vec<SinkName>,
+    pub(crate) events: Arc<dyn Events>,
+    pub(crate) progress: Arc<dyn Progress>,
+    pub(crate) reports: mpsc::Sender<Report>,
+    batches: HashMap<u64, Batch>,
+    lanes: Lanes,
+    saves: Saves,
+    /// Ledger entries to forget after the next save.
+    forget: HashMap<u16, Vec<u128>>,
+}
+
+impl Settler {
+    pub(crate) fn new(
+        source: usize,
+        stream: StreamName,
+        sinks: Vec<SinkName>,
+        events: Arc<dyn Events>,
+        progress: Arc<dyn Progress>,
+        reports: mpsc::Sender<Report>,
+    ) -> Self {
+        Self {
+            source,
+            stream,
+            sinks,
+            events,
+            progress,
+            reports,
+            batches: HashMap::new(),
+            lanes: Lanes::default(),
+            saves: BTreeMap::new(),
+            forget: HashMap::new(),
+        }
+    }
+
+    /// Runs until the pipeline drops its end.
+    pub(crate) async fn run(mut self, mut notices: mpsc::Receiver<Notice>) {
+        let mut due: Option<tokio::time::Instant> = None;
+        loop {
+            let notice = match due {
+                None => notices.recv().await,
+                Some(at) => match tokio::time::timeout_at(at, notices.recv()).await {
+                    Ok(notice) => notice,
+                    Err(_) => {
+                        self.save().await;
+                        due = None;
+                        continue;
+                    }
+                },
+            };
+            match notice {
+                Some(Notice::Batch { batch, lane, positions, records, ack }) => {
+                    self.begin(batch, lane, positions, records, ack);
+                }
+                Some(Notice::Items(items)) => self.settle(items).await,
+                Some(Notice::Renumber { source, sinks }) => {
+                    // Entries to forget are under the old numbers.
+                    self.save().await;
+                    (self.source, self.sinks) = (source, sinks);
+                }
+                Some(Notice::Flush(done)) => {
+                    self.save().await;
+                    due = None;
+                    // Nobody waits any more: fine.
+                    done.send(()).ok();
+                }
+                None => break,
+            }
+            if due.is_none() && (!self.saves.is_empty() || !self.forget.is_empty()) {
+                due = Some(tokio::time::Instant::now() + SAVE_EVERY);
+            }
+        }
+        self.save().await;
+    }
+
+    fn begin(&mut self, batch: u64, lane: Lane, positions: Positions, records: u32, ack: Box<dyn Ack>) {
+        let numbers = match positions {
+            Positions::None => None,
+            Positions::After(position) => {
+                let mut numbers: Vec<u64> = (1..records).map(|_| self.lanes.admit(&lane, None)).collect();
+                numbers.push(self.lanes.admit(&lane, Some(position)));
+                Some(numbers)
+            }
+            Positions::Each(each) => {
+                Some(each.into_iter().map(|position| self.lanes.admit(&lane, Some(position))).collect())
+            }
+        };
+        self.batches.insert(batch, Batch { lane, numbers, open: records, ack });
+    }
+
+    async fn settle(&mut self, items: Vec<SettledItem>) {
+        self.remember(&items).await;
+        let mut journal = Vec::new();
+        let mut parts: BTreeMap<u64, Vec<(u32, Verdict)>> = BTreeMap::new();
+        for item in items {
+            for (sink, hash) in item.delivered {
+                self.forget.entry(sink).or_default().push(hash);
+            }
+            match item.via {
+                Via::Journal(sequence) => journal.push(sequence),
+                Via::Batch { batch, index, .. } => {
+                    parts.entry(batch).or_default().push((index, item.verdict));
+                }
+                Via::Replay { .. } => {}
+            }
+        }
+        if !journal.is_empty() {
+            self.events.settle(&self.stream, journal);
+        }
+        for (batch, part) in parts {
+            self.acknowledge(batch, part).await;
+        }
+    }
+
+    /// The keys of what is settled become durable before anything is acknowledged.
+    async fn remember(&mut self, items: &[SettledItem]) {
+        let keys: Vec<DedupKey> = items.iter().flat_map(|item| item.dedup.iter().cloned()).collect();
+        if keys.is_empty() {
+            return;
+        }
+        while let Err(error) = self.events.remember(keys.clone()).await {
+            if !matches!(error, StoreError::Full(_)) {
+                return self.report(Report::StoreFailed(error)).await;
+            }
+            tokio::time::sleep(AGAIN).await;
+        }
+        self.report(Report::Remembered { source: self.source, keys }).await;
+    }
+
+    async fn acknowledge(&mut self, number: u64, part: Vec<(u32, Verdict)>) {
+        let Some(batch) = self.batches.get_mut(&number) else {
+            return;
+        };
+        batch.open -= part.len() as u32;
+        if let Some(numbers) = &batch.numbers {
+            for (index, verdict) in &part {
+                if !matches!(verdict, Verdict::Returned) {
+                    self.lanes.settle(&batch.lane, numbers[*index as usize], &mut self.saves);
+                }
+            }
+        }
+        let answer = batch.ack.settle(&part).await;
+        if batch.open == 0 {
+            self.batches.remove(&number);
+        }
+        match answer {
+            // Stale: the far end gives them again, and what is known is skipped then.
+            Ok(Settled::Done | Settled::Stale) => {}
+            Err(fault) => self.report(Report::AckFailed { source: self.source, fault }).await,
+        }
+    }
+
+    /// Saves positions, then lets the ledger forget what cannot come again.
+    async fn save(&mut self) {
+        if !self.saves.is_empty() {
+            let writes: Vec<Write> = self
+                .saves
+                .iter()
+                .map(|(lane, position)| Write::put(position_key(&self.stream, lane), position.0.clone()))
+                .collect();
+            while let Err(error) = self.progress.write(writes.clone()).await {
+                if !matches!(error, StoreError::Full(_)) {
+                    return self.report(Report::StoreFailed(error)).await;
+                }
+                tokio::time::sleep(AGAIN).await;
+            }
+            self.saves.clear();
+        }
+        for (sink, hashes) in std::mem::take(&mut self.forget) {
+            if let Some(name) = self.sinks.get(sink as usize) {
+                self.events.forget(name, hashes);
+            }
+        }
+    }
+
+    async fn report(&mut self, report: Report) {
+        // A pipeline that is gone needs no reports.
+        drop(self.reports.send(report).await);
+    }
+}
+
+fn position_prefix(stream: &StreamName) -> String {
+    format!("positions/{stream}/")
+}
+
+fn position_key(stream: &StreamName, lane: &Lane) -> String {
+    format!("{}{}", position_prefix(stream), lane.0)
+}
+
+/// Saves where a lane is to be resumed.
+///
+/// # Errors
+/// The store cannot be written.
+pub(crate) async fn save(
+    progress: &dyn Progress,
+    stream: &StreamName,
+    lane: &Lane,
+    position: Position,
+) -> Result<(), StoreError> {
+    progress.write(vec![Write::put(position_key(stream, lane), position.0)]).await
+}
+
+/// Where each lane of a source was left.
+///
+/// # Errors
+/// The store cannot be read.
+pub(crate) async fn positions(
+    progress: &dyn Progress,
+    stream: &StreamName,
+) -> Result<BTreeMap<Lane, Position>, StoreError> {
+    let prefix = position_prefix(stream);
+    let mut positions = BTreeMap::new();
+    let mut after: Option<String> = None;
+    loop {
+        let page = progress.list(&prefix, after.as_deref(), 1_000).await?;
+        let Some((last, _)) = page.last() else {
+            return Ok(positions);
+        };
+        after = Some(last.clone());
+        for (key, stored) in page {
+            positions.insert(Lane::new(&key[prefix.len()..]), Position(stored.value));
+        }
+    }
+}
+
+/// Moves the positions of one pipeline to another name.
+///
+/// # Errors
+/// The store cannot be read or written.
+pub(crate) async fn adopt(progress: &dyn Progress, old: &str, new: &str) -> Result<(), StoreError> {
+    let prefix = format!("positions/{old}/");
+    loop {
+        let page = progress.list(&prefix, None, 500).await?;
+        if page.is_empty() {
+            return Ok(());
+        }
+        let moves = page.into_iter().flat_map(|(key, stored)| {
+            let moved = format!("positions/{new}/{}", &key[prefix.len()..]);
+            [Write::put(moved, stored.value), Write::remove(key)]
+        });
+        progress.write(moves.collect()).await?;
+    }
+}

@@ -1,0 +1,216 @@
+//! `karez test`: one case of a pipeline's `tests:`. Pure: no store, no network, no waiting; clock and ids are fixed.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use karez_api::{Body, DedupKey, Json, JsonMap, Meta, Millis, PipelinePlan, Record, RecordId, Test};
+use serde_json::json;
+
+use crate::counters::{Counters, End};
+use crate::graph::{Graph, Outcome};
+use crate::letters::body_json;
+use crate::prepare::Prepare;
+use crate::tap::Taps;
+
+/// When `now:` is not given: 2026-01-01T00:00:00Z.
+const NOW: Millis = Millis(1_767_225_600_000);
+
+/// One thing that is not as a test expects.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Mismatch {
+    /// What of the test it is about: a sink's name, `dead_letters`, `filtered`, `duplicates`.
+    pub about: String,
+    pub message: String,
+}
+
+/// A plan's graph, for one case after the other.
+struct Trial {
+    graph: Graph,
+    sources: Vec<Prepare>,
+    sinks: Vec<Arc<str>>,
+}
+
+/// Runs all cases of a plan; an entry per case, in order, empty where all is as expected.
+#[must_use]
+pub fn run_tests(mut plan: PipelinePlan) -> Vec<(String, Vec<Mismatch>)> {
+    let tests = std::mem::take(&mut plan.tests);
+    let trial = Trial::new(plan);
+    tests.into_iter().map(|test| (test.name.clone(), trial.run(&test))).collect()
+}
+
+/// What one case yielded.
+#[derive(Default)]
+struct Yield {
+    sinks: BTreeMap<Arc<str>, Vec<Json>>,
+    dead_letters: Vec<Json>,
+    filtered: u64,
+    duplicates: u64,
+}
+
+impl Trial {
+    fn new(mut plan: PipelinePlan) -> Self {
+        let counters = Arc::new(Counters::default());
+        let sources = (0_u16..)
+            .zip(&mut plan.sources)
+            .map(|(n, node)| {
+                // Cases give decoded records of any source: all are prepared when they enter.
+                node.journal = false;
+                Prepare::new(&plan.name, n, node, Arc::clone(&counters))
+            })
+            .collect();
+        let sinks = plan.sinks.iter().map(|sink| Arc::clone(&sink.name)).collect();
+        Self { graph: Graph::new(&mut plan, Arc::new(Taps::default())), sources, sinks }
+    }
+
+    fn run(&self, test: &Test) -> Vec<Mismatch> {
+        let now = test.now.unwrap_or(NOW);
+        let mut seen: HashSet<(Arc<str>, Arc<str>)> = HashSet::new();
+        let mut result = Yield::default();
+        let mut number = 0_u64;
+        for (name, records) in &test.input {
+            let Some(source) = self.sources.iter().position(|source| source.name == *name) else {
+                continue;
+            };
+            for record in records {
+                number += 1;
+                let record = input_record(record, name, now, test.seed, number);
+                self.feed(source, record, now, &mut seen, &mut result);
+            }
+        }
+        compare(test, &result)
+    }
+
+    fn feed(
+        &self,
+        source: usize,
+        record: Record,
+        now: Millis,
+        seen: &mut HashSet<(Arc<str>, Arc<str>)>,
+        result: &mut Yield,
+    ) {
+        let mut walk = self.graph.walk(now);
+        match self.sources[source].records(record.clone()) {
+            Ok(parts) => {
+                for part in parts {
+                    let known = part.dedup.is_some_and(|key: DedupKey| !seen.insert((key.scope, key.key)));
+                    if known {
+                        result.duplicates += 1;
+                    } else {
+                        walk.from_source(source, [(part.record, None)]);
+                    }
+                }
+            }
+            Err(fault) => walk.refuse(&self.sources[source].name, record, fault),
+        }
+        self.collect(walk.finish(), result);
+    }
+
+    fn collect(&self, outcome: Outcome, result: &mut Yield) {
+        for arrival in outcome.arrivals {
+            let given = body_json(arrival.record.body());
+            result.sinks.entry(Arc::clone(&self.sinks[arrival.sink])).or_default().push(given);
+        }
+        for refusal in outcome.refusals {
+            result.dead_letters.push(json!({
+                "node": &*refusal.node, "class": refusal.fault.class().name(),
+                "code": refusal.fault.code(), "message": refusal.fault.message(),
+            }));
+        }
+        let filtered = outcome.ends.iter().filter(|(_, end)| *end == End::Filtered).count();
+        result.filtered += filtered as u64;
+    }
+}
+
+/// A test's record: a body, or `{body, meta}` with exactly those keys.
+fn input_record(input: &Json, source: &Arc<str>, now: Millis, seed: u64, number: u64) -> Record {
+    let (body, given) = match input.as_object() {
+        Some(map) if map.len() == 2 && map.contains_key("body") && map.contains_key("meta") => {
+            (map["body"].clone(), map["meta"].as_object().cloned().unwrap_or_default())
+        }
+        _ => (input.clone(), JsonMap::new()),
+    };
+    let mut meta = Meta::new(RecordId::text(format!("test-{seed}-{number}")), Arc::clone(source), now);
+    crate::letters::overlay_meta(&mut meta, &Json::Object(given));
+    Record::new(Body::from_tree(body), meta)
+}
+
+impl std::fmt::Display for Mismatch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+fn compare(test: &Test, result: &Yield) -> Vec<Mismatch> {
+    let mut mismatches = Vec::new();
+    for (about, expected) in &test.expect {
+        let (got, whole) = match about.as_str() {
+            "dead_letters" => (Json::Array(result.dead_letters.clone()), false),
+            "filtered" => (json!(result.filtered), true),
+            "duplicates" => (json!(result.duplicates), true),
+            sink => {
+                let given = result.sinks.get(sink).cloned().unwrap_or_default();
+                (Json::Array(given), test.exact)
+            }
+        };
+        if let Err(message) = matches(expected, &got, whole, about) {
+            mismatches.push(Mismatch { about: about.clone(), message });
+        }
+    }
+    mismatches
+}
+
+/// Lists match in length, objects by the fields named (`exact`: all of them), numbers by value.
+fn matches(expected: &Json, got: &Json, exact: bool, at: &str) -> Result<(), String> {
+    match (expected, got) {
+        (Json::Array(expected), Json::Array(got)) => {
+            if expected.len() != got.len() {
+                let n = |n: usize| {
+                    if n == 1 { "1 record".to_owned() } else { format!("{n} records") }
+                };
+                let given = Json::Array(got.clone());
+                return Err(format!("{at}: expected {}, got {}: {given}", n(expected.len()), n(got.len())));
+            }
+            let mut pairs = expected.iter().zip(got).enumerate();
+            pairs.try_for_each(|(n, (expected, got))| matches(expected, got, exact, &format!("{at}[{n}]")))
+        }
+        (Json::Object(expected), Json::Object(got)) => {
+            for (name, expected) in expected {
+                let at = format!("{at}.{name}");
+                let Some(got) = got.get(name) else {
+                    return Err(format!("{at}: expected {expected}, but there is no such field"));
+                };
+                matches(expected, got, exact, &at)?;
+            }
+            match got.keys().find(|name| exact && !expected.contains_key(*name)) {
+                Some(extra) => Err(format!("{at}.{extra}: not expected")),
+                None => Ok(()),
+            }
+        }
+        (Json::Number(a), Json::Number(b)) if a.as_f64() == b.as_f64() => Ok(()),
+        _ if expected == got => Ok(()),
+        _ => Err(format!("{at}: expected {expected}, got {got}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn expectations_match_by_the_fields_they_name() {
+        let check = |expected: Json, got: Json, exact| matches(&expected, &got, exact, "out");
+        assert_eq!(check(json!([{"a": 1}]), json!([{"a": 1.0, "b": 2}]), false), Ok(()));
+        assert_eq!(
+            check(json!([{"a": 1}]), json!([{"a": 1, "b": 2}]), true),
+            Err("out[0].b: not expected".into())
+        );
+        assert_eq!(
+            check(json!([{"a": {"b": 1}}]), json!([{"a": {"b": "1"}}]), false),
+            Err("out[0].a.b: expected 1, got \"1\"".into())
+        );
+        assert_eq!(
+            check(json!([]), json!([{"a": 1}]), false),
+            Err("out: expected 0 records, got 1 record: [{\"a\":1}]".into())
+        );
+    }
+}

@@ -1,0 +1,61 @@
+//! The three languages, compiled from settings to [`Evaluate`] objects. What an expression is, is decided by the
+//! kind of its setting alone: nothing is guessed at run time.
+
+mod condition;
+mod jq;
+mod jsonpath;
+mod metadata;
+mod mistake;
+mod number;
+mod template;
+mod text;
+mod value;
+
+use std::ops::Range;
+
+use karez_api::{Condition, Escape, Expressions, Json, Path, Problem, Scope, Text, Value};
+
+pub(crate) use jq::Program;
+pub(crate) use jsonpath::{Query, Step, parse_pick};
+pub(crate) use metadata::FIXED as FIXED_METADATA;
+pub(crate) use template::moment;
+pub(crate) use value::tree;
+
+/// JSONPath, Handlebars and jq.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Languages;
+
+impl Expressions for Languages {
+    fn value(&self, scope: &Scope<'_>, at: &Path, setting: &Json) -> Result<Value, Vec<Problem>> {
+        value::compile(scope, at, setting)
+    }
+    fn text(
+        &self,
+        scope: &Scope<'_>,
+        at: &Path,
+        setting: &str,
+        escape: Escape,
+    ) -> Result<Text, Vec<Problem>> {
+        text::compile(scope, at, setting, escape).map_err(|problem| vec![problem])
+    }
+    fn condition(&self, scope: &Scope<'_>, at: &Path, setting: &Json) -> Result<Condition, Vec<Problem>> {
+        condition::compile(scope, at, setting).map_err(|problem| vec![problem])
+    }
+}
+
+/// The bytes of a string that `${…}` wrote: never an expression.
+fn literal_ranges<'a>(scope: &Scope<'a>, at: &Path) -> &'a [Range<usize>] {
+    scope.literal.get(at).map_or(&[], Vec::as_slice)
+}
+
+/// The nearest of some names, if one is near enough to have been meant.
+pub(crate) fn suggest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    known
+        .map(|candidate| (strsim::damerau_levenshtein(name, candidate), candidate))
+        .filter(|(distance, candidate)| *distance <= 1 + candidate.len() / 4)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}
+
+#[cfg(test)]
+mod tests;

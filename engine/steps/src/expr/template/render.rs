@@ -1,0 +1,342 @@
+//! A compiled template, and its two ways to a text: directly, where it only puts fields into text, else by the engine.
+
+use std::io;
+use std::ops::Range;
+use std::sync::LazyLock;
+
+use handlebars::template::{Parameter, Template as Parsed, TemplateElement};
+use handlebars::{
+    Context, Handlebars, Helper, HelperDef, HelperResult, Output, Path, PathSeg, RenderContext, RenderError,
+    RenderErrorReason, Renderable, ScopedJson, TemplateError,
+};
+use karez_api::{Escape, Fault, Json, JsonMap, Meta, Record};
+use sha2::{Digest, Sha256};
+
+use super::helpers::HELPERS;
+use super::place::Protected;
+use super::print::{print, within_bounds};
+use super::rewrite::{META, NOW, PRINT, Rewrite, UUID};
+use crate::expr::metadata;
+use crate::expr::mistake::Mistake;
+
+/// Longest template, in bytes.
+const MAX_LENGTH: usize = 64 * 1024;
+/// Nesting of parentheses, brackets and blocks.
+const MAX_DEPTH: usize = 64;
+
+/// A compiled template.
+pub(crate) struct Template {
+    /// Absent where the parts say it all.
+    engine: Option<Engine>,
+    parts: Vec<Part>,
+    escape: Escape,
+}
+
+struct Engine {
+    parsed: Parsed,
+    /// Where the template stands: part of what its uuids are made from.
+    place: String,
+}
+
+enum Part {
+    Text(String),
+    Field { path: Vec<String>, name: String },
+    Meta { path: Vec<String>, name: String },
+    Constant { value: Json, name: String },
+}
+
+impl Template {
+    /// `literal` are the bytes of `text` that are not read as template; `place` tells this template from all others.
+    pub(crate) fn compile(
+        text: &str,
+        literal: &[Range<usize>],
+        vars: &JsonMap,
+        escape: Escape,
+        place: String,
+    ) -> Result<Self, Mistake> {
+        let protected = Protected::new(text, literal)
+            .ok_or_else(|| Mistake::new(0..0, "the template uses every private character of Unicode"))?;
+        bounded(&protected)?;
+        let mut parsed = Parsed::compile(&protected.source).map_err(|error| syntax(&error, &protected))?;
+        let mut rewrite = Rewrite { protected: &protected, vars, escape, uuids: 0, within: 0..text.len() };
+        rewrite.template(&mut parsed)?;
+        let (engine, parts) = match parsed.elements.iter().map(part).collect() {
+            Some(parts) => (None, parts),
+            None => (Some(Engine { parsed, place }), Vec::new()),
+        };
+        Ok(Self { engine, parts, escape })
+    }
+
+    /// The text, where it is the same for every record.
+    pub(crate) fn constant(&self) -> Option<Result<String, Mistake>> {
+        if self.engine.is_some() {
+            return None;
+        }
+        let mut text = String::new();
+        for part in &self.parts {
+            match part {
+                Part::Text(part) => text.push_str(part),
+                Part::Constant { value, name } => {
+                    if let Err(message) = print(Some(value), name, self.escape, &mut text) {
+                        return Some(Err(Mistake::new(0..0, message)));
+                    }
+                }
+                _ => return None,
+            }
+        }
+        Some(Ok(text))
+    }
+
+    /// # Errors
+    /// Class validation: a field is missing, has no text form or may not stand here; the text is too long.
+    pub(crate) fn render(&self, record: &Record) -> Result<String, Fault> {
+        match &self.engine {
+            None => self.direct(record).map_err(refused),
+            Some(engine) => engine.render(record, self.escape),
+        }
+    }
+
+    fn direct(&self, record: &Record) -> Result<String, String> {
+        let mut text = String::with_capacity(self.parts.len() * 16);
+        for part in &self.parts {
+            match part {
+                Part::Text(part) => {
+                    text.push_str(part);
+                    within_bounds(text.len())?;
+                }
+                Part::Field { path, name } => {
+                    let tree =
+                        record.body().tree().map_err(|error| format!("body cannot be read: {error}"))?;
+                    print(descend(tree, path), name, self.escape, &mut text)?;
+                }
+                Part::Meta { path, name } => {
+                    print(metadata::look_up(record.meta(), path).as_ref(), name, self.escape, &mut text)?;
+                }
+                Part::Constant { value, name } => print(Some(value), name, self.escape, &mut text)?,
+            }
+        }
+        Ok(text)
+    }
+
+    /// The same template without its short way, to compare the two.
+    #[cfg(test)]
+    pub(super) fn by_engine(text: &str, vars: &JsonMap, escape: Escape) -> Result<Self, Mistake> {
+        let protected = Protected::new(text, &[]).ok_or_else(|| Mistake::new(0..0, ""))?;
+        let mut parsed = Parsed::compile(text).map_err(|error| syntax(&error, &protected))?;
+        Rewrite { protected: &protected, vars, escape, uuids: 0, within: 0..0 }.template(&mut parsed)?;
+        Ok(Self { engine: Some(Engine { parsed, place: String::new() }), parts: Vec::new(), escape })
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_direct(&self) -> bool {
+        self.engine.is_none()
+    }
+}
+
+fn refused(message: impl std::fmt::Display) -> Fault {
+    Fault::validation("template", message)
+}
+
+/// As the engine resolves a path from the root.
+fn descend<'a>(tree: &'a Json, path: &[String]) -> Option<&'a Json> {
+    path.iter().try_fold(tree, |value, name| match value {
+        Json::Object(fields) => fields.get(name),
+        Json::Array(items) => items.get(name.parse::<usize>().ok()?),
+        _ => None,
+    })
+}
+
+/// The parser recurses; a file must not be able to exhaust the stack.
+fn bounded(protected: &Protected) -> Result<(), Mistake> {
+    let source = &protected.source;
+    if source.len() > MAX_LENGTH {
+        return Err(Mistake::new(0..0, format!("a template has at most {} KiB", MAX_LENGTH >> 10)));
+    }
+    let mut depth = 0_usize;
+    for (at, character) in source.char_indices() {
+        match character {
+            '(' | '[' | '{' => depth += 1,
+            ')' | ']' | '}' => depth = depth.saturating_sub(1),
+            '#' if source[..at].ends_with("{{") => depth += 2,
+            '/' if source[..at].ends_with("{{") => depth = depth.saturating_sub(2),
+            _ => {}
+        }
+        if depth > MAX_DEPTH {
+            return Err(Mistake::new(0..0, format!("the template is nested more than {MAX_DEPTH} deep")));
+        }
+    }
+    Ok(())
+}
+
+fn syntax(error: &TemplateError, protected: &Protected) -> Mistake {
+    let within = error.pos().map_or(0..0, |(line, column)| protected.place(line, column));
+    let reason = error.reason().to_string();
+    let reason = reason.strip_prefix("invalid handlebars syntax: ").unwrap_or(&reason);
+    Mistake::new(within, format!("bad template: {}", reason.trim()))
+        .help("{{a.b}} prints a field, {{helper a}} calls, {{#if a}}…{{else}}…{{/if}} decides")
+}
+
+/// An element that needs no engine.
+fn part(element: &TemplateElement) -> Option<Part> {
+    let call = match element {
+        TemplateElement::RawString(text) => return Some(Part::Text(text.clone())),
+        TemplateElement::Comment(_) => return Some(Part::Text(String::new())),
+        TemplateElement::Expression(call) => call,
+        _ => return None,
+    };
+    let [value, Parameter::Literal(Json::String(name))] = call.params.as_slice() else {
+        return None;
+    };
+    let name = name.clone();
+    match value {
+        Parameter::Literal(value) => Some(Part::Constant { value: value.clone(), name }),
+        Parameter::Path(Path::Relative((segments, _))) => {
+            let named = |segment: &PathSeg| match segment {
+                PathSeg::Named(name) => Some(name.clone()),
+                _ => None,
+            };
+            Some(Part::Field { path: segments.iter().map(named).collect::<Option<_>>()?, name })
+        }
+        Parameter::Subexpression(inner) if inner.name() == META => {
+            let key = |key: &Parameter| match key {
+                Parameter::Literal(Json::String(key)) => Some(key.clone()),
+                _ => None,
+            };
+            Some(Part::Meta { path: inner.params()?.iter().map(key).collect::<Option<_>>()?, name })
+        }
+        _ => None,
+    }
+}
+
+/// Every engine template is rendered with the same helpers.
+static HANDLEBARS: LazyLock<Handlebars<'static>> = LazyLock::new(|| {
+    let mut handlebars = Handlebars::new();
+    handlebars.set_strict_mode(true);
+    handlebars.register_escape_fn(handlebars::no_escape);
+    handlebars.unregister_helper("log");
+    for helper in HELPERS {
+        handlebars.register_helper(helper.name, Box::new(helper));
+    }
+    handlebars
+});
+
+impl Engine {
+    fn render(&self, record: &Record, escape: Escape) -> Result<String, Fault> {
+        let tree = record.body().tree().map_err(|error| refused(format!("body cannot be read: {error}")))?;
+        let context = Context::from(tree.clone());
+        let mut render = RenderContext::new(None);
+        render.register_local_helper(PRINT, Box::new(Print(escape)));
+        render.register_local_helper(META, Box::new(MetaField(record.meta())));
+        render.register_local_helper(NOW, Box::new(Now(record.meta())));
+        render.register_local_helper(UUID, Box::new(Uuid { meta: record.meta(), place: &self.place }));
+        let mut text = Bounded(String::new());
+        match self.parsed.render(&HANDLEBARS, &context, &mut render, &mut text) {
+            Ok(()) => Ok(text.0),
+            Err(error) => Err(refused(explain(error.reason()))),
+        }
+    }
+}
+
+fn explain(reason: &RenderErrorReason) -> String {
+    match reason {
+        RenderErrorReason::MissingVariable(Some(name)) => {
+            format!("field {name} is missing, or not what the block takes")
+        }
+        RenderErrorReason::MissingVariable(None) => {
+            "a field is missing, or not what the block takes".to_owned()
+        }
+        RenderErrorReason::InvalidJsonIndex(index) => {
+            format!("{index} is not an index of an array")
+        }
+        RenderErrorReason::IOError(error) => error.to_string(),
+        other => other.to_string(),
+    }
+}
+
+/// A text that does not grow for ever.
+struct Bounded(String);
+
+impl Output for Bounded {
+    fn write(&mut self, segment: &str) -> Result<(), io::Error> {
+        within_bounds(self.0.len() + segment.len()).map_err(io::Error::other)?;
+        self.0.push_str(segment);
+        Ok(())
+    }
+}
+
+struct Print(Escape);
+
+impl HelperDef for Print {
+    fn call<'reg: 'rc, 'rc>(
+        &self,
+        helper: &Helper<'rc>,
+        _: &'reg Handlebars<'reg>,
+        _: &'rc Context,
+        render: &mut RenderContext<'reg, 'rc>,
+        out: &mut dyn Output,
+    ) -> HelperResult {
+        let value = helper.param(0).filter(|value| !value.is_value_missing()).map(|value| value.value());
+        let name = helper.param(1).and_then(|name| name.value().as_str()).unwrap_or_default();
+        let mut text = String::new();
+        print(value, name, self.0, &mut text).map_err(RenderErrorReason::Other)?;
+        render.set_content_produced(true);
+        Ok(out.write(&text)?)
+    }
+}
+
+/// Implements a helper that yields a value.
+macro_rules! yields {
+    ($helper:ty, $this:ident, $call:ident => $value:expr) => {
+        impl HelperDef for $helper {
+            fn call_inner<'reg: 'rc, 'rc>(
+                &self,
+                $call: &Helper<'rc>,
+                _: &'reg Handlebars<'reg>,
+                _: &'rc Context,
+                _: &mut RenderContext<'reg, 'rc>,
+            ) -> Result<ScopedJson<'rc>, RenderError> {
+                let $this = self;
+                Ok($value)
+            }
+        }
+    };
+}
+
+struct MetaField<'a>(&'a Meta);
+
+yields!(MetaField<'_>, this, call => {
+    let path: Vec<String> =
+        call.params().iter().filter_map(|key| key.value().as_str().map(str::to_owned)).collect();
+    metadata::look_up(this.0, &path).map_or(ScopedJson::Missing, ScopedJson::Derived)
+});
+
+/// When the record was received: a retry prints the same.
+struct Now<'a>(&'a Meta);
+
+yields!(Now<'_>, this, _call => ScopedJson::Derived(metadata::timestamp(this.0.received_at).into()));
+
+/// Made from the record's id and the place in the file: a retry prints the same.
+struct Uuid<'a> {
+    meta: &'a Meta,
+    place: &'a str,
+}
+
+yields!(Uuid<'_>, this, call => {
+    let occurrence = call.param(0).and_then(|number| number.value().as_u64()).unwrap_or_default();
+    ScopedJson::Derived(uuid(&this.meta.id.to_string(), this.place, occurrence).into())
+});
+
+/// RFC 9562 §5.8: version 8, from SHA-256.
+fn uuid(id: &str, place: &str, occurrence: u64) -> String {
+    let mut hash = Sha256::new();
+    for part in [id.as_bytes(), b"\0", place.as_bytes(), b"\0", &occurrence.to_be_bytes()] {
+        hash.update(part);
+    }
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&hash.finalize()[..16]);
+    bytes[6] = bytes[6] & 0x0f | 0x80;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
+    let digits = hex::encode(bytes);
+    let groups = [&digits[..8], &digits[8..12], &digits[12..16], &digits[16..20], &digits[20..]];
+    groups.join("-")
+}

@@ -1,0 +1,128 @@
+//! What callers and the writer share.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use karez_api::StoreError;
+
+use crate::dedup::Dedup;
+use crate::folder::{Identity, Paths};
+use crate::index::Index;
+use crate::ledger::Ledger;
+use crate::names::Names;
+use crate::queue::Queue;
+use crate::store::Options;
+
+/// Locks are taken in the order of the fields, and never across an await or a write.
+pub(crate) struct Shared {
+    pub(crate) options: Options,
+    pub(crate) paths: Paths,
+    pub(crate) identity: Identity,
+    pub(crate) names: RwLock<Names>,
+    pub(crate) index: Mutex<Index>,
+    pub(crate) dedup: RwLock<Dedup>,
+    pub(crate) ledger: Mutex<Ledger>,
+    pub(crate) queue: Queue,
+    failed: OnceLock<String>,
+    low: AtomicBool,
+    damage: AtomicU64,
+    /// Bytes of the newest segment that are certainly on disk; what a test may cut down to.
+    #[cfg(test)]
+    pub(crate) synced: Mutex<(u32, u64)>,
+    /// Held by the writer while it changes anything: a test that holds it sees the folder stand still.
+    #[cfg(test)]
+    pub(crate) still: Mutex<()>,
+}
+
+/// What recovery found.
+#[derive(Default)]
+pub(crate) struct Held {
+    pub(crate) names: Names,
+    pub(crate) index: Index,
+    pub(crate) dedup: RwLock<Dedup>,
+    pub(crate) ledger: Ledger,
+    pub(crate) damage: u64,
+}
+
+impl Shared {
+    pub(crate) fn new(options: Options, paths: Paths, identity: Identity, held: Held) -> Self {
+        Self {
+            options,
+            paths,
+            identity,
+            names: RwLock::new(held.names),
+            index: Mutex::new(held.index),
+            dedup: held.dedup,
+            ledger: Mutex::new(held.ledger),
+            queue: Queue::new(),
+            failed: OnceLock::new(),
+            low: AtomicBool::new(false),
+            damage: AtomicU64::new(held.damage),
+            #[cfg(test)]
+            synced: Mutex::default(),
+            #[cfg(test)]
+            still: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn names(&self) -> RwLockReadGuard<'_, Names> {
+        self.names.read().unwrap_or_else(PoisonError::into_inner)
+    }
+    pub(crate) fn names_mut(&self) -> RwLockWriteGuard<'_, Names> {
+        self.names.write().unwrap_or_else(PoisonError::into_inner)
+    }
+    pub(crate) fn index(&self) -> MutexGuard<'_, Index> {
+        self.index.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+    pub(crate) fn dedup(&self) -> RwLockReadGuard<'_, Dedup> {
+        self.dedup.read().unwrap_or_else(PoisonError::into_inner)
+    }
+    pub(crate) fn dedup_mut(&self) -> RwLockWriteGuard<'_, Dedup> {
+        self.dedup.write().unwrap_or_else(PoisonError::into_inner)
+    }
+    pub(crate) fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From now on everything answers `Failed`.
+    pub(crate) fn fail(&self, why: String) -> StoreError {
+        tracing::error!(reason = why, "the store failed and takes nothing more");
+        StoreError::Failed(self.failed.get_or_init(|| why).clone())
+    }
+
+    pub(crate) fn failure(&self) -> Option<StoreError> {
+        self.failed.get().map(|why| StoreError::Failed(why.clone()))
+    }
+
+    /// Whether the disk is at its floor. Asks the disk.
+    pub(crate) fn look_at_disk(&self) -> Option<StoreError> {
+        let free = rustix::fs::statvfs(&self.paths.root)
+            .map_or(u64::MAX, |disk| disk.f_bavail.saturating_mul(disk.f_frsize));
+        let floor = self.options.disk_floor;
+        let low = free < floor;
+        self.low.store(low, Ordering::Relaxed);
+        low.then(|| self.full(format_args!("{free} bytes are free, the floor is {floor}")))
+    }
+
+    pub(crate) fn full(&self, why: impl std::fmt::Display) -> StoreError {
+        StoreError::Full(format!("the disk of {} is full: {why}; free some space", self.paths.root.display()))
+    }
+
+    pub(crate) fn disk_is_low(&self) -> bool {
+        self.low.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn wake_readers(&self) {
+        for stream in self.index().streams.values() {
+            stream.arrived.notify_waiters();
+        }
+    }
+
+    pub(crate) fn note_damage(&self) {
+        self.damage.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn damage(&self) -> u64 {
+        self.damage.load(Ordering::Relaxed)
+    }
+}

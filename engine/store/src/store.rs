@@ -1,0 +1,180 @@
+//! Opens and closes a store's folder.
+
+use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use karez_api::{Events, Progress, StoreError, StreamName};
+
+use crate::events::Log;
+use crate::folder::{self, Identity, Lock, Paths, refused};
+use crate::progress::{self, Keyed};
+use crate::queue::Work;
+use crate::recovery;
+use crate::shared::Shared;
+use crate::writer::Writer;
+
+/// Bounds of a store, in bytes.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Unsettled entries of one stream; beyond it an append is answered `Full`.
+    pub max_bytes: u64,
+    /// Free space of the disk below which no journal entry is taken.
+    pub disk_floor: u64,
+    /// When a segment of the log is full.
+    pub segment_bytes: u64,
+    /// Recent records kept in memory for one stream; four times as much for all.
+    pub cache_bytes: usize,
+    /// Dedup keys kept in memory; older ones are then looked up on disk.
+    pub dedup_memory: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            max_bytes: 1 << 30,
+            disk_floor: 32 << 20,
+            segment_bytes: 16 << 20,
+            cache_bytes: 8 << 20,
+            dedup_memory: 64 << 20,
+        }
+    }
+}
+
+/// What a store takes, and what it has lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Usage {
+    /// Segments of the log on disk.
+    pub segments: u64,
+    /// Bytes of unsettled entries in them.
+    pub live_bytes: u64,
+    /// Bytes of memory that dedup keys take.
+    pub dedup_memory: u64,
+    /// Regions of the log that could not be read since the store was opened.
+    pub damage: u64,
+}
+
+/// An open store. It holds the folder's lock until it is closed: dropping it is not closing it.
+pub struct Store {
+    shared: Arc<Shared>,
+    progress: Arc<Keyed>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Store {
+    /// Opens the store in `folder`, which is made where it is missing. Blocks while the log is read.
+    ///
+    /// # Errors
+    /// [`StoreError::Refused`], naming the file and what to do: in use, damaged, incomplete, newer, of another store.
+    pub fn open(folder: impl AsRef<Path>, options: Options) -> Result<Self, StoreError> {
+        let paths = Paths::new(folder.as_ref());
+        fs::create_dir_all(&paths.root)
+            .map_err(|error| refused(&paths.root, format_args!("cannot be made: {error}")))?;
+        let lock = folder::lock(&paths)?;
+        let mut identity = folder::identify(&paths)?;
+        prepare(&paths, &identity)?;
+        let tree = progress::open(&paths.progress, &identity)?;
+        let recovered = recovery::recover(&paths, &identity)?;
+        warn_if_behind(progress::head(&tree), recovered.progress);
+        if !identity.ready {
+            folder::mark_ready(&paths, &mut identity)?;
+        }
+        let shared = Arc::new(Shared::new(options, paths, identity, recovered.held));
+        let writer = Writer::new(Arc::clone(&shared), recovered.tape, recovered.slices, recovered.progress);
+        let log = start_writer(writer, Arc::clone(&shared), lock)?;
+        let (progress, keeper) = Keyed::start(tree, Arc::clone(&shared))?;
+        Ok(Self { shared, progress: Arc::new(progress), threads: Mutex::new(vec![log, keeper]) })
+    }
+
+    /// Keyed state: checkpoints, cursors, tokens, dead letters.
+    #[must_use]
+    pub fn progress(&self) -> Arc<dyn Progress> {
+        Arc::clone(&self.progress) as Arc<dyn Progress>
+    }
+
+    /// Journal, dedup keys, sink ledger.
+    #[must_use]
+    pub fn events(&self) -> Arc<dyn Events> {
+        Arc::new(Log(Arc::clone(&self.shared)))
+    }
+
+    /// Bounds the unsettled entries of one stream, in bytes, from now on.
+    pub fn set_limit(&self, stream: &StreamName, max_bytes: u64) {
+        let id = self.shared.names_mut().add_stream(stream);
+        self.shared.index().limits.insert(id, max_bytes);
+    }
+
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        let (segments, live_bytes) = {
+            let index = self.shared.index();
+            (index.segments.len() as u64, index.live_bytes())
+        };
+        let dedup_memory = self.shared.dedup().memory() as u64;
+        Usage { segments, live_bytes, dedup_memory, damage: self.shared.damage() }
+    }
+
+    /// Makes everything durable, ends the threads and gives the lock back. Later calls answer `Failed`.
+    ///
+    /// # Errors
+    /// [`StoreError::Failed`] where the last writes did not reach the disk.
+    pub async fn close(&self) -> Result<(), StoreError> {
+        let progress = self.progress.close().await;
+        let log = self.shared.queue.ask(Work::Close, 0).await.map(drop);
+        self.shared.queue.close();
+        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        let join = move || threads.into_iter().for_each(|thread| drop(thread.join()));
+        let joined = tokio::task::spawn_blocking(join).await;
+        self.progress.release();
+        joined.map_err(|error| StoreError::Failed(error.to_string()))?;
+        progress.and(log)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+}
+
+fn prepare(paths: &Paths, identity: &Identity) -> Result<(), StoreError> {
+    for folder in [&paths.log, &paths.dedup, &paths.progress] {
+        if identity.ready {
+            if !folder.is_dir() {
+                return Err(refused(
+                    folder,
+                    "is missing, although the store was in use; restore it from a backup",
+                ));
+            }
+            continue;
+        }
+        fs::create_dir_all(folder)
+            .and_then(|()| folder::sync_folder(&paths.root))
+            .map_err(|error| refused(folder, format_args!("cannot be made: {error}")))?;
+    }
+    Ok(())
+}
+
+fn warn_if_behind(progress: u64, log: u64) {
+    if progress < log {
+        tracing::warn!(progress, log, "progress is behind the log, so records since then may come again");
+    }
+}
+
+fn start_writer(writer: Writer, shared: Arc<Shared>, lock: Lock) -> Result<JoinHandle<()>, StoreError> {
+    let run = move || {
+        // Callers wait for answers: a writer that dies must not leave them waiting.
+        if catch_unwind(AssertUnwindSafe(|| writer.run())).is_err() {
+            shared.fail("the writer of the log ended unexpectedly; restart karez".into());
+        }
+        shared.queue.close();
+        shared.wake_readers();
+        // Held until nothing writes any more, whatever became of the store's owner.
+        drop(lock);
+    };
+    std::thread::Builder::new()
+        .name("karez-log".into())
+        .spawn(run)
+        .map_err(|error| StoreError::Failed(format!("the log's thread cannot be started: {error}")))
+}

@@ -1,0 +1,154 @@
+//! The end of the log: the segment that is written to. Writes whole groups, syncs, cuts back, and begins the next one.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::FileExt as _;
+use std::sync::Arc;
+
+use crate::folder::{Paths, sync_folder};
+use crate::segment::{self, kind};
+use crate::{folder::Identity, frame};
+
+pub(crate) struct Tape {
+    paths: Paths,
+    identity: Identity,
+    pub(crate) number: u32,
+    pub(crate) file: Arc<File>,
+    seed: u32,
+    /// Where the next group goes.
+    end: u64,
+    /// Everything below is on disk.
+    synced: u64,
+    buffer: Vec<u8>,
+}
+
+/// What a failed write left behind.
+#[derive(Debug)]
+pub(crate) enum Trouble {
+    /// No space; the file is as it was.
+    NoSpace(io::Error),
+    /// The file's content is unknown: nothing may be written any more.
+    Fatal(io::Error),
+}
+
+fn is_no_space(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+impl Tape {
+    /// Begins segment `number` with a head and `frames`, durably.
+    pub(crate) fn begin(
+        paths: &Paths,
+        identity: &Identity,
+        number: u32,
+        frames: &[(u8, Vec<u8>)],
+    ) -> Result<Self, Trouble> {
+        let file = Self::create(paths, number).map_err(trouble)?;
+        let seed = identity.seed(&segment::name(number));
+        let buffer = segment::header(identity, number);
+        let mut tape = Self {
+            paths: paths.clone(),
+            identity: identity.clone(),
+            number,
+            file: Arc::new(file),
+            seed,
+            end: 0,
+            synced: 0,
+            buffer,
+        };
+        tape.mark_group();
+        for (kind, payload) in frames {
+            tape.push(*kind, payload);
+        }
+        let made = tape.write().and_then(|()| tape.sync());
+        let made = made.and_then(|()| sync_folder(&paths.log).map_err(Trouble::Fatal));
+        if let Err(trouble) = made {
+            // Nothing refers to it yet: an unfinished segment is no loss, a leftover would be in the way.
+            fs::remove_file(segment::path(&paths.log, number)).map_err(Trouble::Fatal)?;
+            return Err(trouble);
+        }
+        Ok(tape)
+    }
+
+    fn create(paths: &Paths, number: u32) -> io::Result<File> {
+        fail::fail_point!("store::roll", |_| Err(io::Error::other("failpoint")));
+        segment::create(&paths.log, number)
+    }
+
+    /// The next segment.
+    pub(crate) fn roll(&self, frames: &[(u8, Vec<u8>)]) -> Result<Self, Trouble> {
+        Self::begin(&self.paths, &self.identity, self.number + 1, frames)
+    }
+
+    pub(crate) fn begin_group(&mut self) {
+        self.buffer.clear();
+        self.mark_group();
+    }
+
+    fn mark_group(&mut self) {
+        let synced = self.synced.to_le_bytes();
+        self.push(kind::GROUP, &synced);
+    }
+
+    /// Adds a frame to the group. Returns where it will stand.
+    pub(crate) fn push(&mut self, kind: u8, payload: &[u8]) -> u64 {
+        frame::push(&mut self.buffer, self.end, self.seed, kind, payload)
+    }
+
+    /// Writes the group, not yet durably.
+    pub(crate) fn write(&mut self) -> Result<(), Trouble> {
+        match self.write_buffer() {
+            Ok(()) => {
+                self.end += self.buffer.len() as u64;
+                Ok(())
+            }
+            Err(error) if is_no_space(&error) => match self.file.set_len(self.end) {
+                Ok(()) => Err(Trouble::NoSpace(error)),
+                Err(error) => Err(Trouble::Fatal(error)),
+            },
+            Err(error) => Err(Trouble::Fatal(error)),
+        }
+    }
+
+    fn write_buffer(&self) -> io::Result<()> {
+        fail::fail_point!("store::before_write", |kind| Err(injected(kind.as_deref())));
+        self.file.write_all_at(&self.buffer, self.end)?;
+        fail::fail_point!("store::after_write_before_sync");
+        Ok(())
+    }
+
+    /// A failed sync says nothing of what is on disk, and a second one would lie: it is always fatal.
+    pub(crate) fn sync(&mut self) -> Result<(), Trouble> {
+        self.sync_file().map_err(Trouble::Fatal)?;
+        self.synced = self.end;
+        Ok(())
+    }
+
+    fn sync_file(&self) -> io::Result<()> {
+        fail::fail_point!("store::sync", |kind| Err(injected(kind.as_deref())));
+        self.file.sync_data()?;
+        fail::fail_point!("store::after_sync");
+        Ok(())
+    }
+
+    pub(crate) fn is_synced(&self) -> bool {
+        self.synced == self.end
+    }
+
+    pub(crate) fn length(&self) -> u64 {
+        self.end
+    }
+}
+
+fn trouble(error: io::Error) -> Trouble {
+    if is_no_space(&error) { Trouble::NoSpace(error) } else { Trouble::Fatal(error) }
+}
+
+/// The error that a failpoint asks for: `return(full)` or any other.
+#[cfg_attr(not(feature = "failpoints"), expect(dead_code, reason = "only failpoints call it"))]
+fn injected(kind: Option<&str>) -> io::Error {
+    match kind {
+        Some("full") => io::ErrorKind::StorageFull.into(),
+        _ => io::Error::other("failpoint"),
+    }
+}

@@ -1,0 +1,160 @@
+//! The one thread that writes the log. Takes what waits, writes it as one group, syncs once, answers all.
+
+mod group;
+mod retire;
+
+use std::sync::Arc;
+
+use karez_api::StoreError;
+
+use crate::dedup::{Key, Slices};
+use crate::ledger;
+use crate::queue::{Buffered, Request, Work};
+use crate::segment::kind;
+use crate::shared::Shared;
+use crate::tape::{Tape, Trouble};
+use group::Group;
+
+pub(crate) struct Writer {
+    shared: Arc<Shared>,
+    tape: Tape,
+    slices: Slices,
+    /// Keys in the current segment: they go to their slices when it is sealed.
+    keys: Vec<Key>,
+    progress: u64,
+}
+
+impl Writer {
+    pub(crate) fn new(shared: Arc<Shared>, tape: Tape, slices: Slices, progress: u64) -> Self {
+        Self { shared, tape, slices, keys: Vec::new(), progress }
+    }
+
+    /// Works until it is closed.
+    pub(crate) fn run(mut self) {
+        #[cfg(test)]
+        self.note_synced();
+        loop {
+            let (requests, buffered) = self.shared.queue.take();
+            let closes = |request: &Request| matches!(request.work, Work::Close);
+            let (close, requests): (Vec<_>, Vec<_>) = requests.into_iter().partition(closes);
+            self.serve(requests, buffered);
+            if !close.is_empty() {
+                self.serve(close, Buffered::default());
+                return;
+            }
+        }
+    }
+
+    fn serve(&mut self, requests: Vec<Request>, buffered: Buffered) {
+        #[cfg(test)]
+        let shared = Arc::clone(&self.shared);
+        #[cfg(test)]
+        let _still = shared.still.lock();
+        if let Some(failure) = self.shared.failure() {
+            return refuse(requests, &failure);
+        }
+        let low = self.shared.look_at_disk();
+        if !requests.is_empty() || !buffered.is_empty() {
+            self.serve_group(requests, buffered, low);
+        }
+        if self.shared.failure().is_none()
+            && let Err(error) = self.tend()
+        {
+            self.shared.fail(error);
+        }
+    }
+
+    fn serve_group(&mut self, requests: Vec<Request>, buffered: Buffered, low: Option<StoreError>) {
+        let group = match self.write_group(&requests, &buffered, low) {
+            Ok(group) => group,
+            Err(Trouble::NoSpace(error)) => {
+                let full = self.shared.full(error);
+                match self.write_group(&requests, &buffered, Some(full.clone())) {
+                    Ok(group) => group,
+                    Err(Trouble::NoSpace(_)) => {
+                        self.shared.queue.buffer(|waiting| waiting.restore(buffered));
+                        return refuse(requests, &full);
+                    }
+                    Err(Trouble::Fatal(error)) => return self.fail(requests, &error),
+                }
+            }
+            Err(Trouble::Fatal(error)) => return self.fail(requests, &error),
+        };
+        self.apply(group, requests);
+    }
+
+    fn fail(&self, requests: Vec<Request>, error: &std::io::Error) {
+        let failure = self.shared.fail(format!("writing the log failed: {error}; restart karez"));
+        refuse(requests, &failure);
+    }
+
+    /// Stages and writes. `full`: why journal entries are not taken now.
+    fn write_group(
+        &mut self,
+        requests: &[Request],
+        buffered: &Buffered,
+        full: Option<StoreError>,
+    ) -> Result<Group, Trouble> {
+        let mut group = Group::new(full);
+        self.tape.begin_group();
+        self.stage_buffered(buffered);
+        self.stage_requests(&mut group, requests);
+        self.tape.write()?;
+        if group.needs_sync && !self.tape.is_synced() {
+            self.tape.sync()?;
+        }
+        #[cfg(test)]
+        self.note_synced();
+        self.progress = self.progress.max(buffered.progress.unwrap_or_default());
+        Ok(group)
+    }
+
+    #[cfg(test)]
+    fn note_synced(&self) {
+        if self.tape.is_synced() {
+            *self.shared.synced.lock().unwrap() = (self.tape.number, self.tape.length());
+        }
+    }
+
+    fn stage_buffered(&mut self, buffered: &Buffered) {
+        for (stream, sequences) in &buffered.settled {
+            let mut sorted = sequences.clone();
+            sorted.sort_unstable();
+            let mut payload = stream.to_le_bytes().to_vec();
+            crate::codec::put_rising(&mut payload, &sorted);
+            self.tape.push(kind::SETTLE, &payload);
+        }
+        for (sink, ids) in &buffered.forgotten {
+            self.tape.push(kind::FORGET, &ledger::payload(*sink, ids, None));
+        }
+        if let Some(progress) = buffered.progress {
+            self.tape.push(kind::PROGRESS, &progress.to_le_bytes());
+        }
+    }
+
+    /// Everything that the head of a new segment repeats, so that the oldest can go.
+    fn snapshot(&self) -> Vec<(u8, Vec<u8>)> {
+        let names = self.shared.names().snapshot();
+        let mut frames: Vec<_> = names.into_iter().map(|payload| (kind::NAME, payload)).collect();
+        for (id, stream) in &self.shared.index().streams {
+            let mut payload = id.to_le_bytes().to_vec();
+            payload.extend_from_slice(&stream.next.to_le_bytes());
+            frames.push((kind::NEXT, payload));
+        }
+        let marks = self.shared.ledger().marks();
+        frames.extend(marks.into_iter().map(|payload| (kind::DELIVERED, payload)));
+        frames.push((kind::PROGRESS, self.progress.to_le_bytes().to_vec()));
+        frames
+    }
+}
+
+fn refuse(requests: Vec<Request>, error: &StoreError) {
+    for request in requests {
+        answer(request, Err(error.clone()));
+    }
+}
+
+/// Whoever asked may have gone: what was done stays done.
+fn answer(request: Request, result: crate::queue::Answer) {
+    drop(request.reply.send(result));
+}
