@@ -170,7 +170,7 @@ impl Conductor {
         handle.reader = Some(self.tasks.spawn(reader::read(handle.cx.clone(), opened)));
         // A journal that was switched off still delivers what it holds.
         let held = self.services.events.stats(handle.cx.stream()).unsettled;
-        if handle.cx.node.journal || held > 0 {
+        if handle.journal.is_none() && (handle.cx.node.journal || held > 0) {
             let read = reader::read_journal(handle.cx.clone(), handle.stop_journal.clone());
             handle.journal = Some(self.tasks.spawn(read));
         }
@@ -263,6 +263,7 @@ impl Conductor {
     fn reported(&mut self, report: Report) {
         match report {
             Report::Remembered { source, keys } => self.core.remembered(source, &keys),
+            Report::Forgotten(deliveries) => self.core.forgotten(&deliveries),
             Report::AckFailed { source, fault } => {
                 let name = self.sources.get(source).map(|handle| &handle.cx.node.name);
                 tracing::warn!(source = ?name, error = %fault, "acknowledgement failed, expecting redelivery");
@@ -427,11 +428,23 @@ impl Conductor {
     }
 
     /// Everything settled so far is saved when this returns.
-    async fn flush(&self, source: usize) {
-        let (done, saved) = oneshot::channel();
-        if self.sources[source].cx.notices.send(Notice::Flush(done)).await.is_ok() {
-            // A settler that is gone has nothing to save.
-            drop(saved.await);
+    async fn flush(&mut self, source: usize) {
+        let (done, mut saved) = oneshot::channel();
+        let notices = self.sources[source].cx.notices.clone();
+        let told = async move { notices.send(Notice::Flush(done)).await.is_ok() };
+        tokio::pin!(told);
+        let mut sent = false;
+        // The settler reports meanwhile: it must not wait for whoever waits for it.
+        loop {
+            tokio::select! {
+                ok = &mut told, if !sent => match ok {
+                    true => sent = true,
+                    // A settler that is gone has nothing to save.
+                    false => return,
+                },
+                _ = &mut saved, if sent => return,
+                Some(report) = self.reports.1.recv() => self.reported(report),
+            }
         }
     }
 
@@ -521,6 +534,8 @@ impl Conductor {
         self.events.1.close();
         self.reports.1.close();
         self.source_events.1.close();
+        // Settlers end when nobody can tell them anything any more.
+        self.sources.clear();
         if let Err(error) = self.services.events.flush().await {
             tracing::error!(pipeline = %self.shared.name, %error, "the store did not flush");
         }
@@ -719,12 +734,17 @@ impl Conductor {
         for (index, part) in parts.sources.into_iter().enumerate() {
             let name = Arc::clone(&part.node.name);
             let handle = match (opened.remove(&name), old.remove(&name)) {
-                (Some((handle, source)), before) => {
-                    let handle = self.spawn_source(index, handle, source);
-                    if let Some(before) = before {
-                        self.retire(before);
-                    }
-                    handle
+                (Some((mut handle, source)), Some(mut before)) => {
+                    // Its reader knows what of the journal is on its way already.
+                    handle.journal = before.journal.take();
+                    handle.stop_journal = std::mem::take(&mut before.stop_journal);
+                    self.retire(before);
+                    self.spawn_source(index, handle, source)
+                }
+                (Some((handle, source)), None) => {
+                    let held = self.services.events.stats(handle.cx.stream()).unsettled;
+                    self.shared.counters.recover(held);
+                    self.spawn_source(index, handle, source)
                 }
                 (None, Some(before)) => self.keep_source(index, before, part).await,
                 (None, None) => continue,

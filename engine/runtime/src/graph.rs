@@ -198,7 +198,7 @@ pub(crate) struct Walk<'g> {
 
 impl<'g> Walk<'g> {
     /// The records that one source record was split into (mostly one), through everything before the sinks.
-    pub(crate) fn from_source(
+    pub(crate) fn at_source(
         &mut self,
         source: usize,
         records: impl IntoIterator<Item = (Record, Option<Arc<OrderKey>>)>,
@@ -217,7 +217,7 @@ impl<'g> Walk<'g> {
     }
 
     /// A record that enters at a node: a replay, or one that failed for good at a sink.
-    pub(crate) fn from_node(
+    pub(crate) fn at_node(
         &mut self,
         target: Target,
         record: Record,

@@ -8,6 +8,7 @@
 mod counters;
 mod letters;
 mod pipeline;
+mod remains;
 mod status;
 mod tap;
 mod trial;
@@ -30,6 +31,7 @@ pub use clock::SystemClock;
 pub use counters::{BUCKETS, Counters, Histogram, HistogramReading, Hold, Reading};
 pub use letters::{DeadLetter, DeadLetters, KeptRecord};
 pub use pipeline::{Drain, Finish, Pipeline, ReplayTo, Services, UnknownNode};
+pub use remains::{Forgotten, forget};
 pub use status::{JournalStatus, NodeStatus, State, Status};
 pub use tap::{Tap, TapRecord};
 pub use trial::{Mismatch, run_tests};

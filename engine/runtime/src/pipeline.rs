@@ -69,6 +69,9 @@ pub(crate) enum Control {
     Unblock,
 }
 
+/// A source's name, type and counters.
+type SourceCounters = (Arc<str>, &'static str, Arc<NodeCounters>);
+
 /// What the conductor shows to others.
 pub(crate) struct Shared {
     pub(crate) name: Arc<str>,
@@ -77,7 +80,7 @@ pub(crate) struct Shared {
     finished: watch::Sender<Option<Finish>>,
     /// Sources that do not work at the moment, with the reason.
     down: Mutex<BTreeMap<Arc<str>, String>>,
-    sources: RwLock<Vec<(Arc<str>, &'static str, Arc<NodeCounters>)>>,
+    sources: RwLock<Vec<SourceCounters>>,
 }
 
 impl Shared {
@@ -132,7 +135,7 @@ impl Shape {
     }
 }
 
-fn source_counters(plan: &PipelinePlan) -> Vec<(Arc<str>, &'static str, Arc<NodeCounters>)> {
+fn source_counters(plan: &PipelinePlan) -> Vec<SourceCounters> {
     plan.sources.iter().map(|node| (Arc::clone(&node.name), node.kind, Arc::default())).collect()
 }
 
@@ -176,7 +179,7 @@ impl Pipeline {
         // Not one of its own tasks: it awaits them.
         let owner = TaskGroup::default();
         owner.spawn(conductor.run(commands));
-        Ok(Self { shared, services, tasks, taps, control, shape, owner: owner })
+        Ok(Self { shared, services, tasks, taps, control, shape, owner })
     }
 
     #[must_use]

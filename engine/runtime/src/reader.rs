@@ -316,7 +316,7 @@ pub(crate) async fn read_journal(cx: ReaderContext, stop: CancellationToken) {
         if let Some(last) = entries.last() {
             after = last.sequence;
         }
-        let message = journaled(&cx, lane.clone(), entries, false);
+        let message = journaled(&cx, lane.clone(), entries, |sequences| From::Journal { sequences });
         tokio::select! {
             () = stop.cancelled() => return,
             sent = cx.records.send(message) => if sent.is_err() { return },
@@ -328,7 +328,9 @@ pub(crate) async fn read_journal(cx: ReaderContext, stop: CancellationToken) {
 pub(crate) async fn fetch(cx: ReaderContext, sequences: Vec<u64>) {
     match cx.events.fetch(cx.stream(), &sequences).await {
         Ok(entries) => {
-            let message = journaled(&cx, Lane::new("journal"), entries, true);
+            let lane = Lane::new("journal");
+            let message =
+                journaled(&cx, lane, entries, |found| From::Parked { sequences: found, asked: sequences });
             // A pipeline that is gone leaves them in the journal.
             drop(cx.records.send(message).await);
         }
@@ -336,12 +338,17 @@ pub(crate) async fn fetch(cx: ReaderContext, sequences: Vec<u64>) {
     }
 }
 
-fn journaled(cx: &ReaderContext, lane: Lane, entries: Vec<Entry>, unparked: bool) -> FromSource {
+fn journaled(
+    cx: &ReaderContext,
+    lane: Lane,
+    entries: Vec<Entry>,
+    from: impl FnOnce(Vec<u64>) -> From,
+) -> FromSource {
     let sequences = entries.iter().map(|entry| entry.sequence).collect();
     FromSource {
         source: Arc::clone(&cx.node.name),
         lane,
         records: entries.into_iter().map(|entry| entry.record).collect(),
-        from: From::Journal { sequences, unparked },
+        from: from(sequences),
     }
 }

@@ -45,6 +45,8 @@ pub(crate) enum Report {
         source: usize,
         keys: Vec<DedupKey>,
     },
+    /// The ledger has forgotten these deliveries, by sink.
+    Forgotten(Vec<(u16, u128)>),
     /// A source could not be told: reopen it.
     AckFailed {
         source: usize,
@@ -72,7 +74,7 @@ pub(crate) struct Settler {
     lanes: Lanes,
     saves: Saves,
     /// Ledger entries to forget after the next save.
-    forget: HashMap<u16, Vec<u128>>,
+    forget: Vec<(u16, u128)>,
 }
 
 impl Settler {
@@ -94,7 +96,7 @@ impl Settler {
             batches: HashMap::new(),
             lanes: Lanes::default(),
             saves: BTreeMap::new(),
-            forget: HashMap::new(),
+            forget: Vec::new(),
         }
     }
 
@@ -157,23 +159,27 @@ impl Settler {
         self.remember(&items).await;
         let mut journal = Vec::new();
         let mut parts: BTreeMap<u64, Vec<(u32, Verdict)>> = BTreeMap::new();
+        let mut delivered: BTreeMap<u64, Vec<(u16, u128)>> = BTreeMap::new();
         for item in items {
-            for (sink, hash) in item.delivered {
-                self.forget.entry(sink).or_default().push(hash);
-            }
             match item.via {
-                Via::Journal(sequence) => journal.push(sequence),
+                Via::Journal(sequence) => {
+                    journal.push(sequence);
+                    self.forget.extend(item.delivered);
+                }
                 Via::Batch { batch, index, .. } => {
                     parts.entry(batch).or_default().push((index, item.verdict));
+                    delivered.entry(batch).or_default().extend(item.delivered);
                 }
-                Via::Replay { .. } => {}
+                Via::Replay { .. } => self.forget.extend(item.delivered),
             }
         }
         if !journal.is_empty() {
             self.events.settle(&self.stream, journal);
         }
         for (batch, part) in parts {
-            self.acknowledge(batch, part).await;
+            if self.acknowledge(batch, part).await {
+                self.forget.extend(delivered.remove(&batch).unwrap_or_default());
+            }
         }
     }
 
@@ -192,10 +198,9 @@ impl Settler {
         self.report(Report::Remembered { source: self.source, keys }).await;
     }
 
-    async fn acknowledge(&mut self, number: u64, part: Vec<(u32, Verdict)>) {
-        let Some(batch) = self.batches.get_mut(&number) else {
-            return;
-        };
+    /// Tells the source; false if it will give these records again all the same, and the ledger must still know them then.
+    async fn acknowledge(&mut self, number: u64, part: Vec<(u32, Verdict)>) -> bool {
+        let Some(batch) = self.batches.get_mut(&number) else { return false };
         batch.open -= part.len() as u32;
         if let Some(numbers) = &batch.numbers {
             for (index, verdict) in &part {
@@ -209,9 +214,12 @@ impl Settler {
             self.batches.remove(&number);
         }
         match answer {
-            // Stale: the far end gives them again, and what is known is skipped then.
-            Ok(Settled::Done | Settled::Stale) => {}
-            Err(fault) => self.report(Report::AckFailed { source: self.source, fault }).await,
+            Ok(Settled::Done) => true,
+            Ok(Settled::Stale) => false,
+            Err(fault) => {
+                self.report(Report::AckFailed { source: self.source, fault }).await;
+                false
+            }
         }
     }
 
@@ -231,17 +239,31 @@ impl Settler {
             }
             self.saves.clear();
         }
-        for (sink, hashes) in std::mem::take(&mut self.forget) {
+        if self.forget.is_empty() {
+            return;
+        }
+        let forget = std::mem::take(&mut self.forget);
+        let mut by_sink: BTreeMap<u16, Vec<u128>> = BTreeMap::new();
+        for (sink, hash) in &forget {
+            by_sink.entry(*sink).or_default().push(*hash);
+        }
+        for (sink, hashes) in by_sink {
             if let Some(name) = self.sinks.get(sink as usize) {
                 self.events.forget(name, hashes);
             }
         }
+        self.report(Report::Forgotten(forget)).await;
     }
 
     async fn report(&mut self, report: Report) {
         // A pipeline that is gone needs no reports.
         drop(self.reports.send(report).await);
     }
+}
+
+/// What the keys of all positions of a pipeline begin with.
+pub(crate) fn all_positions(pipeline: &str) -> String {
+    format!("positions/{pipeline}/")
 }
 
 fn position_prefix(stream: &StreamName) -> String {
@@ -293,7 +315,7 @@ pub(crate) async fn positions(
 /// # Errors
 /// The store cannot be read or written.
 pub(crate) async fn adopt(progress: &dyn Progress, old: &str, new: &str) -> Result<(), StoreError> {
-    let prefix = format!("positions/{old}/");
+    let prefix = all_positions(old);
     loop {
         let page = progress.list(&prefix, None, 500).await?;
         if page.is_empty() {

@@ -96,7 +96,7 @@ impl Trial {
                     if known {
                         result.duplicates += 1;
                     } else {
-                        walk.from_source(source, [(part.record, None)]);
+                        walk.at_source(source, [(part.record, None)]);
                     }
                 }
             }

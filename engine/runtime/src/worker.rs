@@ -56,7 +56,7 @@ pub(crate) fn run(graph: &Graph, prepare: &Prepare, source: usize, work: Vec<Wor
             }
             Entry::Journaled => match journaled(prepare, &record) {
                 Ok(key) => {
-                    walk.from_source(source, [(record, key.clone())]);
+                    walk.at_source(source, [(record, key.clone())]);
                     key
                 }
                 Err(fault) => {
@@ -65,11 +65,11 @@ pub(crate) fn run(graph: &Graph, prepare: &Prepare, source: usize, work: Vec<Wor
                 }
             },
             Entry::Unique { key } => {
-                walk.from_source(source, [(record, key.clone())]);
+                walk.at_source(source, [(record, key.clone())]);
                 key
             }
             Entry::Node { target, key, diverted } => {
-                walk.from_node(target, record, key.as_ref(), diverted);
+                walk.at_node(target, record, key.as_ref(), diverted);
                 key
             }
         };
@@ -105,7 +105,7 @@ fn fresh(
                 .filter_map(|(part, key)| Some(Candidate { record: part.record, key, dedup: part.dedup? })),
         );
     } else {
-        walk.from_source(source, keyed.into_iter().map(|(part, key)| (part.record, key)));
+        walk.at_source(source, keyed.into_iter().map(|(part, key)| (part.record, key)));
     }
     Ok(())
 }

@@ -9,6 +9,8 @@ mod parking;
 mod queue;
 mod retry;
 mod sinks;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -44,8 +46,10 @@ pub(crate) struct Pulled {
 
 /// How the records' source learns what became of them.
 pub(crate) enum From {
-    /// By number; the entries came in order, or by number because they were parked (`unparked`).
-    Journal { sequences: Vec<u64>, unparked: bool },
+    /// By number, in order.
+    Journal { sequences: Vec<u64> },
+    /// By number, read again after they were parked; of those `asked` for, some may be gone.
+    Parked { sequences: Vec<u64>, asked: Vec<u64> },
     /// By batch; positions are saved as the settled prefix grows.
     Batch(u64),
 }
@@ -183,7 +187,7 @@ impl Core {
         let mut lane_name = None;
         for (n, record) in records.into_iter().enumerate() {
             let via = match &from {
-                From::Journal { sequences, .. } => Via::Journal(sequences[n]),
+                From::Journal { sequences } | From::Parked { sequences, .. } => Via::Journal(sequences[n]),
                 From::Batch(batch) => Via::Batch {
                     batch: *batch,
                     index: n as u32,
@@ -191,13 +195,27 @@ impl Core {
                 },
             };
             let (entry, unparked) = match &from {
-                From::Journal { unparked, .. } => (Entry::Journaled, *unparked),
+                From::Journal { .. } => (Entry::Journaled, false),
+                From::Parked { .. } => (Entry::Journaled, true),
                 From::Batch(_) => (Entry::Source { lane: lane_key.clone() }, false),
             };
             let record = self.origins.admit(record, source, via, unparked);
             work.push(Work { record, entry });
         }
+        if let From::Parked { sequences, asked } = from {
+            let gone = asked.into_iter().filter(|sequence| !sequences.contains(sequence));
+            gone.for_each(|sequence| self.sources[source].parking.returned(sequence));
+        }
         self.run(source, work);
+    }
+
+    /// A record that was parked is in its place again.
+    fn note_unparked(&mut self, source: usize, origin: Origin) {
+        if let Some(state) = self.origins.get(origin)
+            && let (true, Via::Journal(sequence)) = (state.unparked, &state.via)
+        {
+            self.sources[source].parking.returned(*sequence);
+        }
     }
 
     /// Takes a dead letter in again, at a node or (without one) at its source.
@@ -268,12 +286,12 @@ impl Core {
             }
         }
         self.run(source, unique);
-        for (origin, key) in ran.over {
+        for (origin, _) in ran.over {
             if lives(origin) {
                 self.origins.parsed(origin);
+                self.note_unparked(source, origin);
                 self.close(origin);
             }
-            self.unparked_ran(source, key.as_ref());
         }
     }
 
@@ -341,6 +359,15 @@ impl Core {
         for waiter in waiters {
             self.origins.end(waiter, End::Duplicate);
             self.close(waiter);
+        }
+    }
+
+    /// These deliveries can no longer come again: the ledger has forgotten them.
+    pub(crate) fn forgotten(&mut self, deliveries: &[(u16, u128)]) {
+        for (sink, hash) in deliveries {
+            if let Some(sink) = self.sinks.get_mut(*sink as usize) {
+                sink.forget(*hash);
+            }
         }
     }
 

@@ -16,13 +16,14 @@ const PAGE: usize = 128;
 #[derive(Default)]
 pub(crate) struct Parking {
     keys: HashMap<Arc<OrderKey>, Parked>,
+    /// Read again and not yet back at the sinks: those that come meanwhile must stay behind them.
+    fetched: HashMap<u64, Arc<OrderKey>>,
     len: usize,
 }
 
 #[derive(Default)]
 struct Parked {
     sequences: VecDeque<u64>,
-    /// Read again and not yet back at the sinks: those that come meanwhile must stay behind them.
     fetched: usize,
 }
 
@@ -34,6 +35,16 @@ impl Parking {
     fn park(&mut self, key: &Arc<OrderKey>, sequence: u64) {
         self.len += 1;
         self.keys.entry(Arc::clone(key)).or_default().sequences.push_back(sequence);
+    }
+
+    /// A record that was read again is back at the sinks, or is no longer there.
+    pub(super) fn returned(&mut self, sequence: u64) {
+        let Some(key) = self.fetched.remove(&sequence) else { return };
+        let Some(parked) = self.keys.get_mut(&key) else { return };
+        parked.fetched -= 1;
+        if parked.fetched == 0 && parked.sequences.is_empty() {
+            self.keys.remove(&key);
+        }
     }
 }
 
@@ -62,19 +73,6 @@ impl Core {
             }
         }
         parked
-    }
-
-    /// A record that was read again went through the graph.
-    pub(super) fn unparked_ran(&mut self, source: usize, key: Option<&Arc<OrderKey>>) {
-        let parking = &mut self.sources[source].parking;
-        let Some(key) = key else { return };
-        let Some(parked) = parking.keys.get_mut(key) else {
-            return;
-        };
-        parked.fetched = parked.fetched.saturating_sub(1);
-        if parked.fetched == 0 && parked.sequences.is_empty() {
-            parking.keys.remove(key);
-        }
     }
 
     /// When the window is full: followers of held keys make room. Always: keys that are free again get theirs back.
@@ -125,7 +123,10 @@ impl Core {
         for (key, parked) in &mut parking.keys {
             if parked.fetched == 0 && free(key) {
                 let n = parked.sequences.len().min(PAGE);
-                sequences.extend(parked.sequences.drain(..n));
+                for sequence in parked.sequences.drain(..n) {
+                    parking.fetched.insert(sequence, Arc::clone(key));
+                    sequences.push(sequence);
+                }
                 parked.fetched = n;
                 parking.len -= n;
             }

@@ -78,6 +78,9 @@ impl SinkState {
             counters.set_hold(Hold { circuit, fault });
         }
     }
+    pub(super) fn forget(&mut self, hash: u128) {
+        self.ledger.remove(&hash);
+    }
     pub(super) fn unblock(&mut self) {
         self.queue.unblock();
     }
@@ -223,10 +226,11 @@ impl Core {
         self.close(origin);
     }
 
+    /// The ledger holds a delivery until its origin cannot come again.
     fn note_delivered(&mut self, n: usize, origin: karez_api::Origin, hash: Option<u128>) {
-        if let Some(hash) = hash
-            && let Some(state) = self.origins.get_mut(origin)
-        {
+        let Some(hash) = hash else { return };
+        self.sinks[n].ledger.insert(hash);
+        if let Some(state) = self.origins.get_mut(origin) {
             state.delivered.push((n as u16, hash));
         }
     }
