@@ -1,6 +1,8 @@
 //! Connecting, and what the broker's errors mean.
 
-use karez_api::{Checker, Class, Fault, Path, Problem, Secret};
+use std::time::Duration;
+
+use karez_api::{Checker, Class, Clock, Fault, Path, Problem, Secret};
 use lapin::types::ShortString;
 use lapin::uri::AMQPUri;
 use lapin::{Connection, ConnectionProperties, Error, ErrorKind};
@@ -16,9 +18,8 @@ pub(crate) const SHORT: usize = 255;
 /// Reads the URL; its password reaches no message.
 pub(crate) fn checked_url(cx: &Checker<'_>, url: &Secret) -> Option<AMQPUri> {
     let at = Path::root().field("url");
-    // The parser takes an IPv6 address for a missing host and would connect to localhost.
-    let literal = url.expose().split(['/', '?']).nth(2).is_some_and(|authority| authority.contains('['));
-    let Some(mut uri) = url.expose().parse::<AMQPUri>().ok().filter(|_| !literal) else {
+    let named = names_host(url.expose());
+    let Some(mut uri) = url.expose().parse::<AMQPUri>().ok().filter(|_| named) else {
         cx.report(
             Problem::error("bad-url", at, "the url cannot be read")
                 .help("like amqp://user:password@host:5672/%2f, or amqps:// for TLS; %2f is the default virtual host; name the host rather than its IPv6 address"),
@@ -32,18 +33,33 @@ pub(crate) fn checked_url(cx: &Checker<'_>, url: &Secret) -> Option<AMQPUri> {
         );
     }
     uri.query.heartbeat.get_or_insert(HEARTBEAT);
-    uri.query.connection_timeout.get_or_insert(CONNECT_TIMEOUT);
     Some(uri)
 }
 
+/// The parser takes an IPv6 address for a missing host, and that for localhost.
+fn names_host(url: &str) -> bool {
+    let authority = url.split(['/', '?']).nth(2).unwrap_or_default();
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    !host.is_empty() && !host.starts_with([':', '['])
+}
+
+/// The library does not keep the URL's `connection_timeout` by itself.
+///
 /// # Errors
-/// Class auth for refused credentials, connection where nobody answers, else service.
-pub(crate) async fn connect(uri: &AMQPUri, name: String) -> Result<Connection, Fault> {
+/// Class auth for refused credentials, connection where nobody answers in time, else service.
+pub(crate) async fn connect(uri: &AMQPUri, name: String, clock: &dyn Clock) -> Result<Connection, Fault> {
     let properties = ConnectionProperties::default().with_connection_name(name.into());
-    let host = format!("{}:{}", uri.authority.host, uri.authority.port);
-    Connection::connect_uri(uri.clone(), properties)
-        .await
-        .map_err(|error| fault(&format!("cannot connect to {host}"), &error))
+    let what = format!("cannot connect to {}:{}", uri.authority.host, uri.authority.port);
+    let within = Duration::from_millis(uri.query.connection_timeout.unwrap_or(CONNECT_TIMEOUT));
+    tokio::select! {
+        connected = Connection::connect_uri(uri.clone(), properties) => {
+            connected.map_err(|error| fault(&what, &error))
+        }
+        () = clock.sleep(within) => {
+            let message = format!("{what}: no answer within {within:?}");
+            Err(Fault::new(Class::Connection, "timeout", message))
+        }
+    }
 }
 
 /// An error of the library or the broker, classified.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use bytes::Bytes;
-use karez_api::{Encode, Fault, Form, Json, Outcome, Record, SinkContext, Text};
+use karez_api::{Class, Encode, Fault, Form, Json, Outcome, Record, SinkContext, Text};
 use lapin::options::BasicPublishOptions;
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::{BasicProperties, Channel, Confirmation, PublisherConfirm};
@@ -153,13 +153,35 @@ async fn confirmed(sent: Vec<Sent>) -> Vec<Outcome> {
         };
         judged.push((outcome, Some(id)));
     }
+    let closing = judged.iter().find_map(|(outcome, _)| closing(outcome));
     judged
         .into_iter()
         .map(|(outcome, id)| match id.and_then(|id| returned.get(&id)) {
             Some(reason) => Outcome::NotSent(Fault::service(reason).with_code("unroutable")),
-            None => outcome,
+            None => explained(outcome, closing.as_ref()),
         })
         .collect()
+}
+
+/// Why the broker closed the channel, where this outcome tells.
+fn closing(outcome: &Outcome) -> Option<Fault> {
+    match outcome {
+        Outcome::Unknown(fault) if fault.code().starts_with("amqp_") => Some(fault.clone()),
+        _ => None,
+    }
+}
+
+/// On a closed channel a message fails as if the connection were lost; what the broker said stands for that.
+fn explained(outcome: Outcome, closing: Option<&Fault>) -> Outcome {
+    match (outcome, closing) {
+        (Outcome::Unknown(fault), Some(closing)) if fault.class() == Class::Connection => {
+            Outcome::Unknown(closing.clone())
+        }
+        (Outcome::NotSent(fault), Some(closing)) if fault.class() == Class::Connection => {
+            Outcome::NotSent(closing.clone())
+        }
+        (outcome, _) => outcome,
+    }
 }
 
 fn note(returned: &mut HashMap<ShortString, String>, message: Option<lapin::message::BasicReturnMessage>) {

@@ -76,7 +76,9 @@ impl SinkSpec for AmqpSink {
                 Some((client::name(cx, &at, name)?, cx.text(&at, setting, Escape::None)?))
             })
             .collect();
-        let complete = headers.len() == self.headers.len();
+        if headers.len() < self.headers.len() {
+            return None;
+        }
         let kind = match &self.kind {
             Some(setting) => Some(cx.text(&root.field("type"), setting, Escape::None)?),
             None => None,
@@ -103,8 +105,6 @@ impl SinkSpec for AmqpSink {
         };
         let declared = declaration.zip(queue);
         Some(Box::new(Plan(Arc::new(Parts { uri: uri?, declared, publishing }))))
-            .filter(|_| complete)
-            .map(|plan| plan as _)
     }
 }
 
@@ -189,7 +189,7 @@ impl Publisher {
         }
         if live.is_none() {
             let name = format!("karez {}/{}", self.cx.pipeline, self.cx.sink);
-            let connection = client::connect(&self.parts.uri, name).await?;
+            let connection = client::connect(&self.parts.uri, name, &*self.cx.clock).await?;
             if let Some((declaration, queue)) = &self.parts.declared {
                 declaration.apply(&open_channel(&connection).await?, queue).await?;
             }
@@ -224,12 +224,20 @@ async fn open_channel(connection: &Connection) -> Result<Channel, Fault> {
     connection.create_channel().await.map_err(|error| fault("cannot open a channel", &error))
 }
 
+/// Met at a delivery, a refused declaration is not the fault of the records that wait for it.
+fn not_the_records(fault: Fault) -> Fault {
+    match fault.class() {
+        Class::Validation => Fault::service(fault.message()).with_code(fault.code().to_owned()),
+        _ => fault,
+    }
+}
+
 #[async_trait]
 impl Sink for Publisher {
     async fn deliver(&self, records: &[Record]) -> Delivery {
         let channel = match self.channel().await {
             Ok(channel) => channel,
-            Err(fault) => return Delivery::all(records, &Outcome::NotSent(fault)),
+            Err(fault) => return Delivery::all(records, &Outcome::NotSent(not_the_records(fault))),
         };
         let each = self.parts.publishing.deliver(&channel, &self.cx, records).await;
         self.give_back(channel).await;

@@ -73,12 +73,13 @@ impl SourceSpec for AmqpSource {
             Some(declare) => Some(declare.check(cx)?),
             None => None,
         };
-        let bindings: Vec<_> = self
-            .bind
-            .iter()
-            .enumerate()
-            .filter_map(|(index, bind)| bind.check(cx, &root.field("bind").index(index)))
+        let bind_at = root.field("bind");
+        let bindings: Vec<_> = (self.bind.iter().enumerate())
+            .filter_map(|(index, bind)| bind.check(cx, &bind_at.index(index)))
             .collect();
+        if bindings.len() < self.bind.len() {
+            return None;
+        }
         let consumer_tag = client::name(cx, &root.field("consumer_tag"), &self.consumer_tag)?;
         Some(Box::new(Plan {
             uri: uri?,
@@ -130,8 +131,12 @@ impl SourcePlan for Plan {
     fn replay(&self) -> Replay {
         Replay::Yes
     }
+    fn ends(&self) -> bool {
+        false
+    }
     async fn open(&self, cx: SourceContext) -> Result<Opened, Fault> {
-        let connection = client::connect(&self.uri, format!("karez {}/{}", cx.pipeline, cx.source)).await?;
+        let name = format!("karez {}/{}", cx.pipeline, cx.source);
+        let connection = client::connect(&self.uri, name, &*cx.clock).await?;
         let channel =
             connection.create_channel().await.map_err(|error| fault("cannot open a channel", &error))?;
         let consumer = self.consume(&channel).await?;

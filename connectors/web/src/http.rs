@@ -8,4 +8,7 @@ mod sink;
 mod spec;
 mod target;
 
+#[cfg(test)]
+mod test_server;
+
 pub(crate) use spec::Http;

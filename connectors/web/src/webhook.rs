@@ -221,6 +221,9 @@ impl SourcePlan for Plan {
     fn has_identity(&self) -> bool {
         self.parts.delivery_id.is_some()
     }
+    fn ends(&self) -> bool {
+        false
+    }
     fn claims(&self) -> Vec<Claim> {
         vec![Claim::IngressPath(self.path.clone())]
     }

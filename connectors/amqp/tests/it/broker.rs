@@ -2,11 +2,13 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use lapin::options::{ExchangeDeclareOptions, QueueDeclareOptions, QueueDeleteOptions};
-use lapin::types::FieldTable;
+use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, Connection, ConnectionProperties, ExchangeKind};
 use tokio::sync::{OnceCell, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -18,10 +20,11 @@ const POLL: Duration = Duration::from_millis(50);
 /// Obeys orders on its standard input. That ends with the test process, however it ends, and with
 /// it end the broker and its name server, by their ids.
 const KEEPER: &str = r#"
-epmd -port "$ERL_EPMD_PORT" >>"$HOME/out" 2>&1 & names=$!
+exec 2>>"$HOME/out"
+epmd -port "$ERL_EPMD_PORT" >&2 & names=$!
 while read -r order; do
     case $order in
-        start) "$SERVER" >>"$HOME/out" 2>&1 & broker=$! ;;
+        start) "$SERVER" >&2 & broker=$! ;;
         kill) kill -9 "$broker"; wait "$broker" ;;
     esac
     echo obeyed
@@ -57,11 +60,14 @@ pub(crate) struct Broker {
 
 impl Broker {
     async fn start() -> Self {
+        assert!(Path::new(SERVER).exists(), "{SERVER} is missing: install rabbitmq-server");
         let home = tempfile::tempdir().unwrap().keep();
         std::fs::write(home.join("plugins"), "[].").unwrap();
         let [port, distribution, names] = free_ports();
         let mut keeper = Command::new("sh")
             .args(["-c", KEEPER])
+            // What interrupts the test does not reach it before it has tidied up.
+            .process_group(0)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .env("HOME", &home)
@@ -87,7 +93,6 @@ impl Broker {
             _keeper: keeper,
             port,
         };
-        assert!(std::path::Path::new(SERVER).exists(), "{SERVER} is missing: install rabbitmq-server");
         broker.order("start");
         broker.answers().await;
         broker
@@ -149,9 +154,18 @@ pub(crate) struct Look {
 
 impl Look {
     pub(crate) async fn queue(&self, name: &str) {
+        self.declare(name, FieldTable::default()).await;
+    }
+
+    pub(crate) async fn quorum_queue(&self, name: &str) {
+        let mut arguments = FieldTable::default();
+        arguments.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
+        self.declare(name, arguments).await;
+    }
+
+    async fn declare(&self, name: &str, arguments: FieldTable) {
         let options = QueueDeclareOptions { durable: true, ..Default::default() };
-        let declared = self.channel.queue_declare(name.into(), options, FieldTable::default());
-        declared.await.unwrap();
+        self.channel.queue_declare(name.into(), options, arguments).await.unwrap();
     }
 
     pub(crate) async fn exchange(&self, name: &str) {

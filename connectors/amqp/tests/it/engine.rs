@@ -17,8 +17,8 @@ impl Clock for Engine {
     fn instant(&self) -> Instant {
         Instant::now()
     }
-    fn sleep(&self, _: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-        panic!("no connector waits here")
+    fn sleep(&self, time: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        Box::pin(tokio::time::sleep(time))
     }
 }
 
@@ -118,7 +118,8 @@ pub(crate) fn check_sink(settings: Json) -> (Option<Box<dyn SinkPlan>>, Vec<Prob
 }
 
 pub(crate) async fn open_source(settings: Json) -> Result<Box<dyn Source>, Fault> {
-    let opened = check_source(settings).0.unwrap().open(SourceContext {
+    let plan = check_source(settings).0.unwrap();
+    let opened = plan.open(SourceContext {
         pipeline: "orders".into(),
         source: "in".into(),
         positions: Default::default(),
@@ -135,7 +136,8 @@ pub(crate) async fn open_source(settings: Json) -> Result<Box<dyn Source>, Fault
 }
 
 pub(crate) async fn open_sink(settings: Json) -> Result<Box<dyn Sink>, Fault> {
-    let opened = check_sink(settings).0.unwrap().open(SinkContext {
+    let plan = check_sink(settings).0.unwrap();
+    let opened = plan.open(SinkContext {
         pipeline: "orders".into(),
         sink: "out".into(),
         mark: None,

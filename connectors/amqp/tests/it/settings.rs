@@ -51,6 +51,8 @@ fn what_is_wrong_with_a_sink_is_said_at_its_place() {
         (json!({"queue": "q", "content_type": long}), "too-long content_type"),
         (json!({"queue": "q", "headers": {long.as_str(): "x"}}), &format!("too-long headers.{long}")),
         (json!({"queue": "q", "url": "amqp://"}), "bad-url url"),
+        (json!({"queue": "q", "url": "amqp://u:p@/v"}), "bad-url url"),
+        (json!({"queue": "q", "url": "amqp://:5672"}), "bad-url url"),
     ] {
         let (_, problems) = check_sink(merged(&own));
         assert_eq!(places(&problems), [said], "{own}");

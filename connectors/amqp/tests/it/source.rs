@@ -1,12 +1,20 @@
-use karez_api::{Batch, Class, Json, Positions, Record, Settled, Source, Verdict};
+use std::time::Duration;
+
+use karez_api::{Batch, Class, Fault, Json, Outcome, Positions, Record, Settled, Sink, Source, Verdict};
 use serde_json::json;
+use tokio::sync::Notify;
+use tokio::time::timeout;
 
 use crate::broker::{self, Broker};
 use crate::engine::{open_sink, open_source, outcomes, record};
 
+async fn sink_to(broker: &Broker, queue: &str) -> Box<dyn Sink> {
+    open_sink(json!({"url": broker.url(), "queue": queue, "declare": {}})).await.unwrap()
+}
+
 /// Puts records `r0`, `r1`, … into a queue.
 async fn fill(broker: &Broker, queue: &str, count: usize) {
-    let sink = open_sink(json!({"url": broker.url(), "queue": queue, "declare": {}})).await.unwrap();
+    let sink = sink_to(broker, queue).await;
     let records: Vec<Record> = (0..count).map(|n| record(&format!("r{n}"), json!({"n": n}))).collect();
     assert_eq!(outcomes(&sink.deliver(&records).await), vec!["done"; count]);
     sink.close().await.unwrap();
@@ -16,11 +24,16 @@ async fn consume(broker: &Broker, queue: &str) -> Box<dyn Source> {
     open_source(json!({"url": broker.url(), "queue": queue})).await.unwrap()
 }
 
+/// One pull, bounded so that a test fails where a message is missing.
+async fn next(source: &mut dyn Source) -> Result<Option<Batch>, Fault> {
+    timeout(Duration::from_secs(20), source.pull()).await.expect("nothing comes")
+}
+
 /// Pulls until there are this many records.
 async fn pull(source: &mut dyn Source, count: usize) -> Vec<Batch> {
     let mut batches: Vec<Batch> = Vec::new();
     while batches.iter().map(|batch| batch.records.len()).sum::<usize>() < count {
-        batches.push(source.pull().await.unwrap().unwrap());
+        batches.push(next(source).await.unwrap().unwrap());
     }
     batches
 }
@@ -30,16 +43,16 @@ fn numbers(batches: &[Batch]) -> Vec<u64> {
     records.map(|record| record.body().tree().unwrap()["n"].as_u64().unwrap()).collect()
 }
 
-/// Settles every record as its number says.
-async fn settle(batches: &mut [Batch], verdict: impl Fn(u64) -> Option<Verdict>) -> Vec<Settled> {
-    let mut settled = Vec::new();
+/// Settles every record as its number says; all batches fare alike.
+async fn settle(batches: &mut [Batch], verdict: impl Fn(u64) -> Option<Verdict>) -> Settled {
+    let mut all = Vec::new();
     for batch in batches {
-        let numbers = numbers(std::slice::from_ref(batch));
-        let part: Vec<_> =
-            (0..).zip(numbers).filter_map(|(index, number)| Some((index, verdict(number)?))).collect();
-        settled.push(batch.ack.settle(&part).await.unwrap());
+        let numbered = (0..).zip(numbers(std::slice::from_ref(batch)));
+        let part: Vec<_> = numbered.filter_map(|(index, n)| Some((index, verdict(n)?))).collect();
+        all.push(batch.ack.settle(&part).await.unwrap());
     }
-    settled
+    assert!(all.iter().all(|settled| *settled == all[0]), "{all:?}");
+    all[0]
 }
 
 #[tokio::test]
@@ -70,7 +83,7 @@ async fn what_is_published_comes_back_as_it_was() {
     assert_eq!(outcomes(&delivery), ["done"]);
     assert!(delivery.mark.is_none());
 
-    let mut batch = source.pull().await.unwrap().unwrap();
+    let mut batch = next(&mut *source).await.unwrap().unwrap();
     assert_eq!(&*batch.lane.0, "trip-eu");
     assert!(matches!(batch.positions, Positions::None));
     let meta = batch.records[0].meta();
@@ -104,8 +117,7 @@ async fn what_was_not_settled_comes_again() {
         _ => Some(Verdict::Durable),
     };
     for _ in 0..2 {
-        let settled = settle(&mut batches, verdict).await;
-        assert!(settled.iter().all(|settled| *settled == Settled::Done));
+        assert_eq!(settle(&mut batches, verdict).await, Settled::Done);
     }
     source.close().await.unwrap();
 
@@ -190,13 +202,21 @@ async fn what_may_pass_by_itself_is_not_the_files_fault() {
 }
 
 #[tokio::test]
+async fn a_peer_that_says_nothing_is_not_waited_for() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("amqp://{}?connection_timeout=1", silent.local_addr().unwrap());
+    let fault = open_source(json!({"url": url, "queue": "q"})).await.err().unwrap();
+    assert_eq!((fault.class(), fault.code()), (Class::Connection, "timeout"));
+}
+
+#[tokio::test]
 async fn a_deleted_queue_ends_its_consumer() {
     let broker = broker::shared().await;
     fill(&broker, "deleted", 1).await;
     let mut source = consume(&broker, "deleted").await;
     let mut batches = pull(&mut *source, 1).await;
     broker.look().await.delete("deleted").await;
-    let fault = source.pull().await.err().unwrap();
+    let fault = next(&mut *source).await.err().unwrap();
     assert_eq!((fault.class(), fault.code()), (Class::Service, "consumer_cancelled"));
     settle(&mut batches, |_| Some(Verdict::Durable)).await;
     source.close().await.unwrap();
@@ -205,31 +225,68 @@ async fn a_deleted_queue_ends_its_consumer() {
 #[tokio::test]
 async fn a_broker_that_dies_loses_nothing() {
     let mut broker = broker::alone().await;
-    let sink = open_sink(json!({"url": broker.url(), "queue": "killed", "declare": {}})).await.unwrap();
+    let sink = sink_to(&broker, "killed").await;
     let sent = [record("r0", json!({"n": 0})), record("r1", json!({"n": 1}))];
     assert_eq!(outcomes(&sink.deliver(&sent).await), ["done"; 2]);
     let mut source = consume(&broker, "killed").await;
     let mut before = pull(&mut *source, 2).await;
 
-    broker.kill();
-    let fault = source.pull().await.err().unwrap();
+    let flooding = sink_to(&broker, "flooded").await;
+    let confirmed = flood_and_kill(&*flooding, &mut broker).await;
+    let fault = next(&mut *source).await.err().unwrap();
     assert_eq!(fault.class(), Class::Connection, "{fault}");
-    let stale = settle(&mut before, |_| Some(Verdict::Durable)).await;
-    assert!(stale.iter().all(|settled| *settled == Settled::Stale));
+    assert_eq!(settle(&mut before, |_| Some(Verdict::Durable)).await, Settled::Stale);
     source.close().await.unwrap();
     let late = [record("r2", json!({"n": 2}))];
-    assert_eq!(outcomes(&sink.deliver(&late).await), ["not sent connection"]);
+    let outcome = outcomes(&sink.deliver(&late).await).remove(0);
+    assert!(outcome.ends_with(" connection"), "{outcome}");
 
     broker.restart().await;
+    let look = broker.look().await;
+    assert!(look.ready("flooded").await as usize >= confirmed, "a confirmed message is lost");
+    look.delete("flooded").await;
+    look.quorum_queue("flooded").await;
+    let refused = flooding.deliver(&late).await;
+    assert_eq!(outcomes(&refused), ["not sent amqp_406"]);
+    assert_eq!(failure(&refused.each[0]), Some(Class::Service), "it is not the record's fault");
     let mut source = consume(&broker, "killed").await;
-    assert_eq!(outcomes(&sink.deliver(&late).await), ["done"], "a sink reconnects by itself");
+    assert_eq!(outcomes(&sink.deliver(&late).await), ["done"], "the sink connects again");
     let mut after = pull(&mut *source, 3).await;
     assert_eq!(numbers(&after), [0, 1, 2]);
-    // The numbers of the old session would acknowledge other messages in the new one.
-    let stale = settle(&mut before, |_| Some(Verdict::Durable)).await;
-    assert!(stale.iter().all(|settled| *settled == Settled::Stale));
-    let settled = settle(&mut after, |_| Some(Verdict::Durable)).await;
-    assert!(settled.iter().all(|settled| *settled == Settled::Done));
+    // The tags of the old session would acknowledge other messages in the new one.
+    assert_eq!(settle(&mut before, |_| Some(Verdict::Durable)).await, Settled::Stale);
+    assert_eq!(settle(&mut after, |_| Some(Verdict::Durable)).await, Settled::Done);
     source.close().await.unwrap();
-    assert_eq!(broker.look().await.ready("killed").await, 0);
+    assert_eq!(look.ready("killed").await, 0);
+}
+
+/// Delivers until the broker, killed meanwhile, confirms no more; how many it had confirmed.
+async fn flood_and_kill(sink: &dyn Sink, broker: &mut Broker) -> usize {
+    let under_way = Notify::new();
+    let records: Vec<_> = (0..64).map(|n| record(&format!("f{n}"), json!({}))).collect();
+    let flood = async {
+        let mut confirmed = 0;
+        loop {
+            let delivery = sink.deliver(&records).await;
+            let failed: Vec<_> = delivery.each.iter().filter_map(failure).collect();
+            confirmed += records.len() - failed.len();
+            if !failed.is_empty() {
+                assert!(failed.iter().all(|class| *class == Class::Connection), "{failed:?}");
+                return confirmed;
+            }
+            under_way.notify_one();
+        }
+    };
+    let kill = async {
+        under_way.notified().await;
+        broker.kill();
+    };
+    tokio::join!(flood, kill).0
+}
+
+fn failure(outcome: &Outcome) -> Option<Class> {
+    match outcome {
+        Outcome::Done => None,
+        Outcome::Refused(fault) | Outcome::NotSent(fault) | Outcome::Unknown(fault) => Some(fault.class()),
+    }
 }
