@@ -23,16 +23,9 @@ impl Scope<'_> {
     }
 }
 
-/// A piece of configuration that stands elsewhere: a connection, a schema, a mapping.
-#[derive(Clone)]
-pub struct Named {
-    pub name: String,
-    pub value: Json,
-}
-
 /// What a component may look up by name.
 pub trait Reuse {
-    /// A connection of a shared file: its settings.
+    /// A connection of a shared file: its settings. All of them are fixed, so no text in them is a pick or template.
     fn connection(&self, name: &str) -> Option<Json>;
     /// A JSON Schema registered by name, or in a file relative to the pipeline file.
     ///

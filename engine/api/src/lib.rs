@@ -27,7 +27,7 @@ mod services;
 mod settings;
 
 pub use body::{Body, Form};
-pub use check::{Checker, Named, Reuse, Scope};
+pub use check::{Checker, Reuse, Scope};
 pub use expression::{Condition, Escape, Evaluate, Expressions, Text, Value, constant};
 pub use fault::{Class, Fault};
 pub use id::RecordId;

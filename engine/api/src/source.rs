@@ -174,6 +174,10 @@ pub trait SourcePlan: Send + Sync {
     fn has_identity(&self) -> bool {
         true
     }
+    /// Whether it can come to an end by itself; `run --once` waits for that.
+    fn ends(&self) -> bool {
+        true
+    }
     fn claims(&self) -> Vec<Claim> {
         Vec::new()
     }

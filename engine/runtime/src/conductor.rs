@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use karez_api::{Fault, Opened, Origin, Outcome, Record, StoreError};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -60,6 +60,8 @@ pub(crate) struct Conductor {
     replays: HashMap<u64, oneshot::Sender<Option<End>>>,
     next_ticket: u64,
     batches: Arc<AtomicU64>,
+    /// Chunks in the steps at once: one a core, so that a slow pipeline takes no more than that.
+    cores: Arc<Semaphore>,
     events: (mpsc::Sender<Event>, mpsc::Receiver<Event>),
     records: (mpsc::Sender<FromSource>, mpsc::Receiver<FromSource>),
     reports: (mpsc::Sender<Report>, mpsc::Receiver<Report>),
@@ -101,6 +103,7 @@ impl Conductor {
             replays: HashMap::new(),
             next_ticket: 1,
             batches: Arc::new(AtomicU64::new(1)),
+            cores: Arc::new(Semaphore::new(std::thread::available_parallelism().map_or(2, usize::from))),
             events: mpsc::channel(EVENTS),
             records: mpsc::channel(1),
             reports: mpsc::channel(EVENTS),
@@ -340,7 +343,10 @@ impl Conductor {
         let prepare = Arc::clone(&self.sources[source].cx.intake.prepare);
         let (events, generation) = (self.events.0.clone(), self.core.generation());
         let now = self.services.clock.now();
+        let cores = Arc::clone(&self.cores);
         self.tasks.spawn(async move {
+            // The semaphore is never closed.
+            let _core = cores.acquire_owned().await;
             let run = move || worker::run(&graph, &prepare, source, work, now);
             let event = match tokio::task::spawn_blocking(run).await {
                 Ok(ran) => Event::Ran { source, chunk, generation, ran },

@@ -1,0 +1,122 @@
+//! Durable intake beside a bare hyper server that reads the body and answers, and beside a bare
+//! fdatasync loop, all in one run, interleaved.
+
+use std::convert::Infallible;
+use std::io::Write;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+
+use crate::daemon::Daemon;
+use crate::{events, load, stats};
+
+const REQUESTS: usize = 30_000;
+
+/// The baseline server, in a process of its own: prints its port and serves until killed.
+pub(crate) fn serve_bare() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        println!("{}", listener.local_addr().unwrap().port());
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            stream.set_nodelay(true).unwrap();
+            tokio::spawn(async move {
+                let answer = |request: Request<hyper::body::Incoming>| async {
+                    request.into_body().collect().await.ok();
+                    Ok::<_, Infallible>(Response::new(Full::new(Bytes::from_static(b"{\"status\":\"ok\"}"))))
+                };
+                let io = TokioIo::new(stream);
+                hyper::server::conn::http1::Builder::new().serve_connection(io, service_fn(answer)).await.ok();
+            });
+        }
+    });
+}
+
+struct Round {
+    karez: f64,
+    bare: f64,
+    p99: Duration,
+    sync_p99: Duration,
+    cpu_per_event: f64,
+    events_per_sync: f64,
+}
+
+pub(crate) fn run(rounds: usize) {
+    for connections in [64, 256] {
+        let results: Vec<Round> = (0..rounds).map(|_| round(connections)).collect();
+        let figures = |figure: fn(&Round) -> f64| results.iter().map(figure).collect::<Vec<f64>>();
+        let ratios = figures(|round| round.karez / round.bare);
+        let (low, high) = stats::spread(&ratios);
+        println!(
+            "intake, {connections} connections: {:.2} of a bare hyper server (spread {low:.2} to {high:.2}); {:.0}/s against {:.0}/s; p99 {:.1} ms (fdatasync p99 {:.1} ms); {:.0} µs CPU an event; {:.1} events an fsync",
+            stats::median(ratios.clone()),
+            stats::median(figures(|round| round.karez)),
+            stats::median(figures(|round| round.bare)),
+            stats::median(figures(|round| stats::millis(round.p99))),
+            stats::median(figures(|round| stats::millis(round.sync_p99))),
+            stats::median(figures(|round| round.cpu_per_event)),
+            stats::median(figures(|round| round.events_per_sync)),
+        );
+    }
+}
+
+fn round(connections: usize) -> Round {
+    let requests = events::requests(REQUESTS, 0);
+    let bare = bare(connections, &requests);
+    let sync_p99 = fdatasync_p99();
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("pipelines")).unwrap();
+    std::fs::write(folder.path().join("pipelines/bench.yaml"), events::PIPELINE).unwrap();
+    let daemon = Daemon::start(folder.path());
+    let cpu = stats::cpu(daemon.pid());
+    let mut measured = load::drive(daemon.ingress, connections, requests);
+    // The run is over when the backlog is.
+    daemon.until(Duration::from_secs(60), |daemon| {
+        daemon.metric("karez_records_total", "outcome=\"delivered\"") as usize == REQUESTS
+    });
+    let cpu = stats::cpu(daemon.pid()) - cpu;
+    Round {
+        karez: measured.per_second,
+        bare,
+        p99: stats::percentile(&mut measured.times, 0.99),
+        sync_p99,
+        cpu_per_event: cpu.as_secs_f64() * 1e6 / REQUESTS as f64,
+        events_per_sync: REQUESTS as f64 / daemon.metric("karez_store_fsyncs_total", "").max(1.0),
+    }
+}
+
+fn bare(connections: usize, requests: &[Bytes]) -> f64 {
+    use std::io::BufRead;
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .arg("serve")
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut port = String::new();
+    std::io::BufReader::new(child.stdout.take().unwrap()).read_line(&mut port).unwrap();
+    let measured = load::drive(port.trim().parse().unwrap(), connections, requests.to_vec());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    measured.per_second
+}
+
+/// What the disk allows: 1 KiB appended and synced, again and again.
+fn fdatasync_p99() -> Duration {
+    let folder = tempfile::tempdir().unwrap();
+    let mut file = std::fs::File::create(folder.path().join("sync")).unwrap();
+    let mut times: Vec<Duration> = (0..400)
+        .map(|_| {
+            let before = Instant::now();
+            file.write_all(&[7; 1024]).unwrap();
+            file.sync_data().unwrap();
+            before.elapsed()
+        })
+        .collect();
+    stats::percentile(&mut times, 0.99)
+}

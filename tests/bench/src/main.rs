@@ -1,0 +1,47 @@
+//! One command that measures what the README claims. Every figure is a ratio to a baseline taken
+//! in the same run, on the same machine, under the same load; absolute numbers stand beside it.
+#![expect(clippy::print_stdout, reason = "this program reports to its user")]
+#![expect(clippy::unwrap_used, reason = "a bench that cannot go on says so by panicking")]
+#![expect(clippy::disallowed_methods, reason = "tasks live as long as the program")]
+
+mod daemon;
+mod events;
+mod idle;
+mod intake;
+mod load;
+mod mapping;
+mod stall;
+mod stats;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() {
+    let mut arguments = std::env::args().skip(1);
+    let (mut what, mut rounds) = ("all".to_owned(), 5);
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            "--rounds" => rounds = arguments.next().and_then(|n| n.parse().ok()).unwrap_or(rounds),
+            "serve" => return intake::serve_bare(),
+            _ => what = argument,
+        }
+    }
+    println!("load before the run: {}", stats::load_average());
+    let all = what == "all";
+    if all || what == "intake" {
+        intake::run(rounds);
+    }
+    if all || what == "mapping" {
+        mapping::run(rounds);
+    }
+    if all || what == "idle" {
+        idle::run();
+    }
+    if all || what == "thousand" {
+        idle::run_thousand();
+    }
+    if all || what == "stall" {
+        stall::run();
+    }
+    println!("load after the run: {}", stats::load_average());
+}
