@@ -207,6 +207,11 @@ struct World {
     batches: u64,
     sinks: usize,
     dedup: bool,
+    /// Records come from a journal, by number.
+    journal: bool,
+    fetches: Vec<Vec<u64>>,
+    /// A key that its sinks do not take at the moment.
+    stuck: Option<u64>,
 }
 
 impl World {
@@ -231,6 +236,9 @@ impl World {
             batches: 0,
             sinks,
             dedup,
+            journal: false,
+            fetches: Vec::new(),
+            stuck: None,
         }
     }
 
@@ -263,17 +271,20 @@ impl World {
         (graph, prepare, states, plan.max_in_flight)
     }
 
+    fn record(n: u64) -> Record {
+        let body = format!("{{\"n\":{n},\"key\":{},\"dedup\":{}}}", n % 4, n / 2);
+        let meta = Meta::new(RecordId::text(format!("r{n}")), "in".into(), Millis(0));
+        Record::new(Body::from_bytes(Form::Json, body.into()), meta)
+    }
+
     fn pull(&mut self, numbers: std::ops::Range<u64>) {
-        let records: Vec<Record> = numbers
-            .map(|n| {
-                let body = format!("{{\"n\":{n},\"key\":{},\"dedup\":{}}}", n % 4, n / 2);
-                let meta = Meta::new(RecordId::text(format!("r{n}")), "in".into(), Millis(0));
-                Record::new(Body::from_bytes(Form::Json, body.into()), meta)
-            })
-            .collect();
+        let records: Vec<Record> = numbers.clone().map(Self::record).collect();
         self.counters.accept(records.len());
         self.batches += 1;
-        let from = From::Batch(self.batches);
+        let from = match self.journal {
+            true => From::Journal { sequences: numbers.collect() },
+            false => From::Batch(self.batches),
+        };
         self.core.pulled(Pulled { source: 0, lane: Lane::new("a"), records, from });
     }
 
@@ -292,7 +303,8 @@ impl World {
                         self.settled.push((item.via, item.verdict));
                     }
                 }
-                Command::Fetch { .. } | Command::Replayed { .. } => {}
+                Command::Fetch { sequences, .. } => self.fetches.push(sequences),
+                Command::Replayed { .. } => {}
                 Command::Fail(fault) => panic!("{fault}"),
             }
         }
@@ -300,6 +312,11 @@ impl World {
 
     /// Does one of the things that can happen next.
     fn step(&mut self, choice: usize, outcome: u8) {
+        if let Some(asked) = self.fetches.pop() {
+            let records = asked.iter().map(|n| Self::record(*n)).collect();
+            let from = From::Parked { sequences: asked.clone(), asked };
+            return self.core.pulled(Pulled { source: 0, lane: Lane::new("a"), records, from });
+        }
         let n = self.chunks.len() + self.attempts.len() + self.burials.len().min(1) + self.keys.len().min(1);
         if n == 0 {
             self.now += Duration::from_secs(70);
@@ -328,9 +345,13 @@ impl World {
 
     fn answer(&mut self, at: usize, outcome: u8) {
         let (sink, attempt, generation, records) = self.attempts.swap_remove(at);
+        let key = |record: &Record| record.body().tree().unwrap()["key"].as_u64();
         let outcomes = records
             .iter()
             .map(|record| match outcome {
+                _ if self.stuck.is_some() && self.stuck == key(record) => {
+                    Outcome::NotSent(Fault::service("this key is stuck"))
+                }
                 0 => Outcome::NotSent(Fault::connection("down")),
                 1 => Outcome::Unknown(Fault::service("broken")),
                 2 => Outcome::NotSent(Fault::rate_limit("slow", None)),
@@ -367,12 +388,22 @@ impl World {
         Ok(())
     }
 
+    /// Journaled records that do not have the key 1.
+    fn settled_of_other_keys(&self) -> usize {
+        let other = |via: &Via| matches!(via, Via::Journal(n) if n % 4 != 1);
+        self.settled.iter().filter(|(via, _)| other(via)).count()
+    }
+
     /// Every record was settled once and only once.
     fn all_settled_once(&self, n: u64) -> Result<(), TestCaseError> {
         let mut seen: BTreeMap<(u64, u32), u32> = BTreeMap::new();
         for (via, _) in &self.settled {
-            let Via::Batch { batch, index, .. } = via else { continue };
-            *seen.entry((*batch, *index)).or_default() += 1;
+            let place = match via {
+                Via::Batch { batch, index, .. } => (*batch, *index),
+                Via::Journal(sequence) => (*sequence, 0),
+                Via::Replay { .. } => continue,
+            };
+            *seen.entry(place).or_default() += 1;
         }
         prop_assert_eq!(seen.len() as u64, n);
         prop_assert!(seen.values().all(|times| *times == 1));
@@ -452,5 +483,42 @@ proptest! {
         let distinct: HashSet<u64> = world.delivered.values().flatten().map(|n| n / 2).collect();
         let origins: HashSet<u64> = world.delivered.values().flatten().copied().collect();
         prop_assert_eq!(distinct.len(), origins.len());
+    }
+
+    /// Followers of a stuck key give back their place: the other keys all get through, far beyond the
+    /// window, and the stuck one goes on in its order when it is free.
+    #[test]
+    fn a_stuck_key_of_a_journal_never_fills_the_window(choices in choices()) {
+        let mut world = World::new(1, false);
+        world.journal = true;
+        world.stuck = Some(1);
+        let mut pulled = 0;
+        let mut choices = choices.into_iter();
+        for _ in 0..20_000 {
+            if world.core.has_room() && pulled < 400 {
+                world.pull(pulled..pulled + 8);
+                pulled += 8;
+            }
+            world.carry_out();
+            world.step(choices.next().map_or(0, |(choice, ..)| choice), 9);
+            world.law_holds()?;
+            if world.settled_of_other_keys() == 300 {
+                break;
+            }
+        }
+        prop_assert_eq!(world.settled_of_other_keys(), 300, "the stuck key held back others");
+        world.stuck = None;
+        for _ in 0..20_000 {
+            world.carry_out();
+            if world.core.is_idle() {
+                break;
+            }
+            world.step(0, 9);
+        }
+        prop_assert!(world.core.is_idle());
+        world.all_settled_once(400)?;
+        for numbers in world.delivered.values() {
+            prop_assert!(numbers.is_sorted(), "{numbers:?}");
+        }
     }
 }
