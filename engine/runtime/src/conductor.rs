@@ -1,9 +1,12 @@
 //! The one task that owns a pipeline's core: it feeds it what happens and carries out what it
 //! decides. Everything that waits (sources, deliveries, the store) waits in other tasks.
 
+mod reload;
+mod stop;
+
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use karez_api::{Fault, Opened, Origin, Outcome, Record, StoreError};
@@ -13,12 +16,12 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::Services;
-use crate::assemble::{Parts, SourcePart, kept, open_sinks};
+use crate::assemble::{Parts, SourcePart, open_sinks};
 use crate::core::{Burial, Command, Core, Pulled};
 use crate::counters::End;
 use crate::delivery::SinkDriver;
 use crate::letters::{DeadLetter, KeptRecord, letter_id};
-use crate::pipeline::{Control, Drain, Shared};
+use crate::pipeline::{Control, Shared};
 use crate::reader::{self, FromSource, ReaderContext, SourceEvent};
 use crate::settler::{Notice, Report, Settler};
 use crate::status::State;
@@ -27,7 +30,7 @@ use crate::worker::{self, Ran, Work};
 
 const EVENTS: usize = 256;
 /// How long a reload waits for deliveries in progress.
-const RELOAD_GRACE: Duration = Duration::from_secs(5);
+const GRACE: Duration = Duration::from_secs(5);
 /// The wait before dead letters are written again that found no room.
 const BURY_AGAIN: Duration = Duration::from_secs(1);
 
@@ -464,325 +467,6 @@ impl Conductor {
                 !handle.cx.node.journal || self.services.events.stats(handle.cx.stream()).unsettled == 0
             })
     }
-
-    /// Stops reading and lets what is on its way come to its end, until the deadline or a second stop.
-    async fn drain(
-        &mut self,
-        drain: Drain,
-        reply: oneshot::Sender<()>,
-        control: &mut mpsc::Receiver<Control>,
-    ) -> Vec<oneshot::Sender<()>> {
-        self.shared.set_state(State::Draining);
-        let mut replies = vec![reply];
-        let (within, journals) = match drain {
-            Drain::Now => return replies,
-            Drain::Window(within) => (within, false),
-            Drain::Everything(within) => (within, true),
-        };
-        let deadline = Instant::now() + within;
-        for handle in &self.sources {
-            handle.cx.stop.cancel();
-            if !journals {
-                handle.stop_journal.cancel();
-            }
-        }
-        self.core.drain();
-        loop {
-            self.carry_out();
-            let done =
-                self.core.is_idle() && self.records.1.is_empty() && (!journals || self.journals_are_empty());
-            if done || self.failed.is_some() || Instant::now() >= deadline {
-                return replies;
-            }
-            // Journals tell nobody that they are empty: look again soon.
-            let again = deadline.min(Instant::now() + Duration::from_millis(100));
-            match self.next(Some(control), true, Some(again)).await {
-                Some(Control::Stop(Drain::Now, reply)) => {
-                    replies.push(reply);
-                    return replies;
-                }
-                Some(Control::Stop(_, reply)) => replies.push(reply),
-                Some(Control::Reload(_, reply)) => {
-                    let fault = Fault::service("the pipeline is stopping").with_code("stopping");
-                    drop(reply.send(Err(fault)));
-                }
-                Some(Control::Replay(..) | Control::Unblock) | None => {}
-            }
-        }
-    }
-
-    fn journals_are_empty(&self) -> bool {
-        let empty = |handle: &SourceHandle| self.services.events.stats(handle.cx.stream()).unsettled == 0;
-        self.sources.iter().all(empty)
-    }
-
-    /// Gives back what is not settled, saves what is, closes everything.
-    async fn shut_down(&mut self) {
-        for handle in &self.sources {
-            handle.cx.stop.cancel();
-            handle.stop_journal.cancel();
-        }
-        // Records that wait at the door were never admitted.
-        self.records.1.close();
-        while let Ok(from) = self.records.1.try_recv() {
-            self.pulled(from);
-        }
-        self.core.pause();
-        self.core.give_back();
-        self.attempts.drain().for_each(|(_, attempt)| attempt.abort());
-        self.carry_out();
-        for index in 0..self.sources.len() {
-            self.close_source(index).await;
-        }
-        for driver in &self.sinks {
-            driver.close().await;
-        }
-        self.events.1.close();
-        self.reports.1.close();
-        self.source_events.1.close();
-        // Settlers end when nobody can tell them anything any more.
-        self.sources.clear();
-        if let Err(error) = self.services.events.flush().await {
-            tracing::error!(pipeline = %self.shared.name, %error, "the store did not flush");
-        }
-        self.tasks.finish().await;
-    }
-
-    /// Ends a source's tasks in order: reader quiet, verdicts told, positions saved, source closed.
-    async fn close_source(&mut self, index: usize) {
-        let failed = self.failed.is_some();
-        let handle = &self.sources[index];
-        handle.cx.stop.cancel();
-        handle.stop_journal.cancel();
-        if !failed {
-            // Settlements that found the queue full go first; a store that hangs must not hold the stop for ever.
-            drop(tokio::time::timeout(RELOAD_GRACE, self.flush(index)).await);
-        }
-        let handle = &mut self.sources[index];
-        handle.cx.close.cancel();
-        if let Some(journal) = handle.journal.take() {
-            drop(journal.await);
-        }
-        if let Some(reader) = handle.reader.take() {
-            drop(tokio::time::timeout(Duration::from_secs(10), reader).await);
-        }
-    }
-
-    async fn reload(&mut self, parts: Parts) -> Result<(), Fault> {
-        let keep = kept(&self.sinks, &parts.sinks);
-        self.core.pause();
-        self.settle_attempts().await;
-        if let Some(fault) = self.failed.clone() {
-            return Err(fault);
-        }
-        if let Err(fault) = self.exchange_sinks(&parts, &keep).await {
-            self.core.resume();
-            return Err(fault);
-        }
-        let opened = match self.exchange_sources(&parts).await {
-            Ok(opened) => opened,
-            Err(fault) => {
-                self.restore_sinks(&parts.sinks, &keep).await;
-                self.core.resume();
-                return Err(fault);
-            }
-        };
-        self.swap(parts, opened).await;
-        self.shared.counters.reloads.fetch_add(1, Relaxed);
-        Ok(())
-    }
-
-    /// Lets deliveries in progress end, for as long as a reload may take; the rest is dropped and tried again.
-    async fn settle_attempts(&mut self) {
-        let deadline = Instant::now() + RELOAD_GRACE;
-        self.carry_out();
-        while self.core.attempts_in_progress() > 0 && Instant::now() < deadline && self.failed.is_none() {
-            drop(self.next(None, false, Some(deadline)).await);
-            self.carry_out();
-        }
-        self.attempts.drain().for_each(|(_, attempt)| attempt.abort());
-    }
-
-    /// Sinks that stay the same go over open; others are opened new, after those whose place they take are closed.
-    async fn exchange_sinks(
-        &self,
-        parts: &Parts,
-        keep: &std::collections::HashSet<Arc<str>>,
-    ) -> Result<(), Fault> {
-        let (mut fresh, mut clashing) = (Vec::new(), Vec::new());
-        for driver in &parts.sinks {
-            if keep.contains(&driver.node.name) {
-                continue;
-            }
-            let claims = driver.node.plan.claims();
-            let clash = self.sinks.iter().any(|old| {
-                old.node.name == driver.node.name
-                    || old.node.plan.claims().iter().any(|claim| claims.contains(claim))
-            });
-            if clash { clashing.push(Arc::clone(driver)) } else { fresh.push(Arc::clone(driver)) }
-        }
-        open_sinks(&fresh).await?;
-        for old in self.sinks.iter().filter(|old| !keep.contains(&old.node.name)) {
-            old.close().await;
-        }
-        if let Err(fault) = open_sinks(&clashing).await {
-            for driver in fresh.iter().chain(&clashing) {
-                driver.close().await;
-            }
-            // The old ones open again with their next delivery.
-            return Err(fault);
-        }
-        for driver in parts.sinks.iter().filter(|driver| keep.contains(&driver.node.name)) {
-            if let Some(old) = self.sinks.iter().find(|old| old.node.name == driver.node.name) {
-                driver.take_over(old).await;
-            }
-        }
-        Ok(())
-    }
-
-    async fn restore_sinks(&self, new: &[Arc<SinkDriver>], keep: &std::collections::HashSet<Arc<str>>) {
-        for driver in new {
-            let old = self.sinks.iter().find(|old| old.node.name == driver.node.name);
-            match old {
-                Some(old) if keep.contains(&driver.node.name) => old.take_over(driver).await,
-                _ => driver.close().await,
-            }
-        }
-    }
-
-    /// Sources that stay the same go on standing; others are stopped and their successors opened. Yields what was opened.
-    async fn exchange_sources(
-        &mut self,
-        parts: &Parts,
-    ) -> Result<HashMap<Arc<str>, (SourceHandle, Option<Opened>)>, Fault> {
-        let mut opened = HashMap::new();
-        for part in &parts.sources {
-            let old = self.index(&part.node.name);
-            if old.is_some_and(|old| self.sources[old].cx.node.fingerprint == part.node.fingerprint) {
-                continue;
-            }
-            let part = SourcePart { node: Arc::clone(&part.node), intake: Arc::clone(&part.intake) };
-            let name = Arc::clone(&part.node.name);
-            let handle = self.handle(part);
-            // A push source takes the place of the old one without a gap; one that is asked must let go first.
-            let push = handle
-                .cx
-                .node
-                .plan
-                .claims()
-                .iter()
-                .any(|claim| matches!(claim, karez_api::Claim::IngressPath(_)));
-            if let Some(old) = old.filter(|_| !push) {
-                self.let_go(old).await;
-            }
-            match handle.cx.first_open().await {
-                Ok(source) => {
-                    opened.insert(name, (handle, source));
-                }
-                Err(fault) => {
-                    if let Some(old) = old.filter(|_| !push) {
-                        self.stand_again(old);
-                    }
-                    return Err(fault.clone().with_message(format!("source {name}: {fault}")));
-                }
-            }
-        }
-        Ok(opened)
-    }
-
-    /// Stops a source that is asked, and gives back what of it is not settled.
-    async fn let_go(&mut self, index: usize) {
-        self.sources[index].cx.stop.cancel();
-        self.core.return_source(index);
-        self.carry_out();
-        self.flush(index).await;
-        self.sources[index].cx.close.cancel();
-        if let Some(reader) = self.sources[index].reader.take() {
-            let mut reader = reader;
-            let deadline = Instant::now() + RELOAD_GRACE;
-            // Its last batch may wait at the door: it goes back too.
-            loop {
-                tokio::select! {
-                    _ = &mut reader => break,
-                    Some(from) = self.records.1.recv() => self.pulled(from),
-                    () = tokio::time::sleep_until(deadline) => break,
-                }
-                self.core.return_source(index);
-                self.carry_out();
-            }
-        }
-    }
-
-    /// A source that had let go reads again, where it was left.
-    fn stand_again(&mut self, index: usize) {
-        let old = &self.sources[index].cx;
-        let part = SourcePart { node: Arc::clone(&old.node), intake: Arc::clone(&old.intake) };
-        let mut handle = self.handle(part);
-        handle.cx.notices = self.sources[index].cx.notices.clone();
-        let handle_cx = handle.cx.clone();
-        self.sources[index].reader = Some(self.tasks.spawn(reader::read(handle_cx, None)));
-        self.sources[index].cx = handle.cx;
-    }
-
-    async fn swap(&mut self, parts: Parts, mut opened: HashMap<Arc<str>, (SourceHandle, Option<Opened>)>) {
-        // What waits at the door belongs to the old numbering of sources.
-        let mut at_door = Vec::new();
-        while let Ok(from) = self.records.1.try_recv() {
-            at_door.push(from);
-        }
-        let settings = parts.sources.iter().map(SourcePart::settings).collect();
-        let states = parts.sink_states(&self.services);
-        let old_sources = std::mem::take(&mut self.sources);
-        self.core.swap(Arc::clone(&parts.graph), settings, states, parts.limit);
-        self.sinks = parts.sinks;
-        let mut old: HashMap<Arc<str>, SourceHandle> =
-            old_sources.into_iter().map(|handle| (Arc::clone(&handle.cx.node.name), handle)).collect();
-        for (index, part) in parts.sources.into_iter().enumerate() {
-            let name = Arc::clone(&part.node.name);
-            let handle = match (opened.remove(&name), old.remove(&name)) {
-                (Some((mut handle, source)), Some(mut before)) => {
-                    // Its reader knows what of the journal is on its way already.
-                    handle.journal = before.journal.take();
-                    handle.stop_journal = std::mem::take(&mut before.stop_journal);
-                    self.retire(before);
-                    self.spawn_source(index, handle, source)
-                }
-                (Some((handle, source)), None) => {
-                    let held = self.services.events.stats(handle.cx.stream()).unsettled;
-                    self.shared.counters.recover(held);
-                    self.spawn_source(index, handle, source)
-                }
-                (None, Some(before)) => self.keep_source(index, before, part).await,
-                (None, None) => continue,
-            };
-            self.sources.push(handle);
-        }
-        old.into_values().for_each(|gone| self.retire(gone));
-        for from in at_door {
-            self.pulled(from);
-        }
-    }
-
-    /// A standing source under its new number, with the new plan's preparation.
-    async fn keep_source(
-        &mut self,
-        index: usize,
-        mut handle: SourceHandle,
-        part: SourcePart,
-    ) -> SourceHandle {
-        let sinks = self.sinks.iter().map(|driver| driver.name.clone()).collect();
-        // The settler knows sinks and sources by number.
-        drop(handle.cx.notices.send(Notice::Renumber { source: index, sinks }).await);
-        handle.cx.intake = part.intake;
-        handle
-    }
-
-    /// Ends the tasks of a source that is no longer there; its settler goes on until it is through.
-    fn retire(&self, handle: SourceHandle) {
-        handle.cx.stop.cancel();
-        handle.stop_journal.cancel();
-        handle.cx.close.cancel();
-    }
 }
 
 async fn receive(control: Option<&mut mpsc::Receiver<Control>>) -> Option<Control> {
@@ -798,9 +482,9 @@ async fn receive(control: Option<&mut mpsc::Receiver<Control>>) -> Option<Contro
 
 fn letter(pipeline: &Arc<str>, burial: Burial) -> DeadLetter {
     let Burial { refusal, origin, at } = burial;
-    let hash = crate::graph::hash_id(refusal.record.id());
+    let id = letter_id(&refusal.record, &refusal.node, pipeline);
     DeadLetter {
-        id: letter_id(at, hash, pipeline),
+        id,
         pipeline: pipeline.to_string(),
         node: refusal.node.to_string(),
         class: refusal.fault.class(),

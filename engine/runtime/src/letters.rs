@@ -148,9 +148,17 @@ impl DeadLetters {
                 "1 GiB of dead letters: replay or drop some, the pipeline waits".into(),
             ));
         }
+        let (mut known, mut known_bytes) = (0, 0);
+        for write in &writes {
+            if let Some(before) = self.progress.get(&write.key).await? {
+                known += 1;
+                known_bytes += before.value.len() as u64;
+            }
+        }
         self.progress.write(writes).await?;
-        self.count.fetch_add(letters.len() as u64, Relaxed);
+        self.count.fetch_add(letters.len() as u64 - known, Relaxed);
         self.bytes.fetch_add(bytes, Relaxed);
+        self.bytes.fetch_sub(known_bytes, Relaxed);
         Ok(())
     }
 
@@ -191,9 +199,12 @@ fn read(key: &str, value: &[u8]) -> Result<DeadLetter, StoreError> {
         .map_err(|error| StoreError::Refused(format!("dead letter {key} cannot be read: {error}")))
 }
 
-/// The id of a letter: when, which record at which node, and whose.
-pub(crate) fn letter_id(at: Millis, hash: u128, pipeline: &str) -> String {
-    format!("{:013}-{:016x}@{pipeline}", at.0, hash as u64)
+/// The id of a letter: when its record was received, which record at which node, and whose. The same failure
+/// seen again after a crash is the same letter, not a second one.
+pub(crate) fn letter_id(record: &Record, node: &str, pipeline: &str) -> String {
+    let id = RecordId::Child { parent: Arc::new(record.id().clone()), node: node.into(), index: 0 };
+    let hash = crate::graph::hash_id(&id) as u64;
+    format!("{:013}-{hash:016x}@{pipeline}", record.meta().received_at.0)
 }
 
 impl KeptRecord {

@@ -313,7 +313,7 @@ impl Pipeline {
         let waiting = self.owner.spawn(async move {
             let end = ended.await;
             if matches!(end, Ok(Some(_)))
-                && let Err(error) = letters.remove(&letter.id).await
+                && let Err(error) = remove_replayed(&letters, &letter).await
             {
                 tracing::warn!(letter = letter.id, %error, "a replayed dead letter could not be removed");
             }
@@ -339,6 +339,14 @@ impl Pipeline {
     pub async fn unblock(&self) {
         // A pipeline that is gone blocks nothing.
         drop(self.control.send(Control::Unblock).await);
+    }
+}
+
+/// Removes a letter whose record came to an end, unless it has become the letter of a new failure.
+async fn remove_replayed(letters: &DeadLetters, letter: &DeadLetter) -> Result<(), karez_api::StoreError> {
+    match letters.get(&letter.id).await? {
+        Some(now) if now.at == letter.at => letters.remove(&letter.id).await.map(drop),
+        _ => Ok(()),
     }
 }
 

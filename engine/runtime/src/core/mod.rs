@@ -7,6 +7,7 @@ mod lanes;
 mod origins;
 mod parking;
 mod queue;
+mod restart;
 mod retry;
 mod sinks;
 #[cfg(test)]
@@ -410,104 +411,6 @@ impl Core {
     /// An operator says that what is blocked may be tried again.
     pub(crate) fn unblock(&mut self) {
         self.sinks.iter_mut().for_each(SinkState::unblock);
-    }
-
-    /// Everything unsettled goes back: the pipeline stops.
-    pub(crate) fn give_back(&mut self) {
-        self.generation += 1;
-        for (_, state) in self.origins.take_all() {
-            self.return_origin(state);
-        }
-    }
-
-    /// Everything unsettled of one source goes back: it is let go.
-    pub(crate) fn return_source(&mut self, source: usize) {
-        let batch = |state: &origins::State| matches!(state.via, Via::Batch { .. });
-        let gone: Vec<Origin> = self
-            .origins
-            .iter()
-            .filter(|(_, state)| state.source == source && batch(state))
-            .map(|(origin, _)| *origin)
-            .collect();
-        for origin in gone {
-            if let Some(state) = self.origins.remove(origin) {
-                self.return_origin(state);
-            }
-        }
-    }
-
-    fn return_origin(&mut self, state: origins::State) {
-        match state.via {
-            // The journal keeps it; it is in flight until somebody delivers it.
-            Via::Journal(_) => {}
-            Via::Replay { ticket, .. } => {
-                self.counters.give_back();
-                self.commands.push(Command::Replayed { ticket, end: None });
-            }
-            via @ Via::Batch { .. } => {
-                self.counters.give_back();
-                let item =
-                    SettledItem { via, verdict: Verdict::Returned, dedup: Vec::new(), delivered: Vec::new() };
-                self.settled.entry(state.source).or_default().push(item);
-            }
-        }
-    }
-
-    /// Puts another graph in the place of this one: everything unsettled starts again from its source record,
-    /// in the order it came. `sources` says what each source is called now, by its old number.
-    pub(crate) fn swap(
-        &mut self,
-        graph: Arc<Graph>,
-        sources: Vec<SourceSettings>,
-        sinks: Vec<SinkState>,
-        limit: InFlight,
-    ) {
-        self.generation += 1;
-        self.paused = false;
-        self.graph = graph;
-        self.sinks = sinks;
-        self.limit = limit;
-        self.burying = 0;
-        self.burials.clear();
-        let old: Vec<SourceState> =
-            std::mem::replace(&mut self.sources, sources.into_iter().map(SourceState::new).collect());
-        let moved: Vec<Option<usize>> = old.iter().map(|source| self.source(&source.settings.name)).collect();
-        for (source, to) in old.into_iter().zip(&moved) {
-            if let Some(to) = to {
-                self.sources[*to].inherit(source);
-            }
-        }
-        for (origin, mut state) in self.origins.take_all() {
-            match moved.get(state.source).copied().flatten() {
-                Some(source) => {
-                    state.source = source;
-                    self.restart(origin, state);
-                }
-                None => self.return_origin(state),
-            }
-        }
-    }
-
-    fn source(&self, name: &str) -> Option<usize> {
-        self.sources.iter().position(|source| &*source.settings.name == name)
-    }
-
-    fn restart(&mut self, origin: Origin, state: origins::State) {
-        let source = state.source;
-        let entry = match &state.via {
-            Via::Replay { node: Some(node), .. } => match self.graph.target(node) {
-                Some(target) => Entry::Node { target, key: None, diverted: false },
-                None => return self.return_origin(state),
-            },
-            Via::Replay { node: None, .. } => Entry::Unique { key: None },
-            Via::Journal(_) => Entry::Journaled,
-            Via::Batch { lane, .. } => {
-                let lane = lane.clone();
-                Entry::Source { lane: self.sources[source].lane_key(source, &lane) }
-            }
-        };
-        let record = self.origins.readmit(origin, state);
-        self.run(source, vec![Work { record, entry }]);
     }
 }
 
