@@ -16,25 +16,23 @@ pub(crate) struct Head {
     pub(crate) key: Option<Key>,
 }
 
-/// The payload of a record; the writer completes it with [`place`].
-pub(crate) fn encode(record: &Record, key: Option<Key>) -> Vec<u8> {
-    let mut out = Vec::with_capacity(160 + record.body().bytes().len());
-    out.extend_from_slice(&[0; 16]);
+/// Appends what a caller knows of an entry; the writer puts [`place`] in front of it.
+pub(crate) fn encode(out: &mut Vec<u8>, record: &Record, key: Option<Key>) {
+    out.reserve(192 + record.body().bytes().len());
     out.extend_from_slice(&record.meta().received_at.0.to_le_bytes());
     out.push(u8::from(key.is_some()));
     if let Some(key) = key {
-        key.put(&mut out);
+        key.put(out);
     }
-    record::encode(&mut out, record);
-    out
+    record::encode(out, record);
 }
 
-/// Writes stream and sequence into a payload.
-pub(crate) fn place(payload: &mut [u8], stream: u64, sequence: u64) {
-    if let Some(place) = payload.first_chunk_mut::<16>() {
-        place[..8].copy_from_slice(&stream.to_le_bytes());
-        place[8..].copy_from_slice(&sequence.to_le_bytes());
-    }
+/// Bytes of [`place`].
+pub(crate) const PLACE: usize = 16;
+
+/// The first part of a payload: stream and sequence.
+pub(crate) fn place(stream: u64, sequence: u64) -> [u8; PLACE] {
+    (u128::from(stream) | u128::from(sequence) << 64).to_le_bytes()
 }
 
 /// What stands before the record, and the record's bytes.

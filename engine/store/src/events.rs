@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::fs::File;
+use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use karez_api::{
 
 use crate::dedup::{self, Hashed};
 use crate::index::Found;
-use crate::queue::{Answer, Prepared, Work};
+use crate::queue::{Answer, Batch, Prepared, Work};
 use crate::shared::Shared;
 use crate::stream::Place;
 use crate::{entry, frame, segment};
@@ -32,7 +33,7 @@ impl Log {
 
     /// Hashes a key under its scope's numbers, and gives the scope one where it has none.
     fn hash(&self, key: &DedupKey) -> Option<Hashed> {
-        let hasher = self.0.identity.hasher();
+        let hasher = self.0.hasher;
         if let Some(scope) = self.0.names().scope(&key.scope) {
             return dedup::hashed(hasher, scope, key);
         }
@@ -41,17 +42,23 @@ impl Log {
         names.scope(&key.scope).and_then(|scope| dedup::hashed(hasher, scope, key))
     }
 
-    fn prepare(&self, new: NewEntry) -> Result<Prepared, StoreError> {
-        let dedup = new.dedup.as_ref().and_then(|key| self.hash(key));
-        let payload = entry::encode(&new.record, dedup.as_ref().map(|hashed| hashed.key));
-        if payload.len() > frame::MAX_PAYLOAD {
-            let (id, length) = (new.record.id(), payload.len());
-            let most = frame::MAX_PAYLOAD;
-            return Err(StoreError::Refused(format!(
-                "record {id} takes {length} bytes in the journal, the most is {most}"
-            )));
+    fn prepare(&self, entries: Vec<NewEntry>) -> Result<Batch, StoreError> {
+        let mut batch = Batch::default();
+        batch.entries.reserve_exact(entries.len());
+        for new in entries {
+            let dedup = new.dedup.as_ref().and_then(|key| self.hash(key));
+            let start = batch.bytes.len();
+            entry::encode(&mut batch.bytes, &new.record, dedup.as_ref().map(|hashed| hashed.key));
+            let range = start..batch.bytes.len();
+            if range.len() > frame::MAX_PAYLOAD - entry::PLACE {
+                let (id, length, most) = (new.record.id(), range.len(), frame::MAX_PAYLOAD);
+                return Err(StoreError::Refused(format!(
+                    "record {id} takes {length} bytes in the journal, the most is {most}"
+                )));
+            }
+            batch.entries.push(Prepared { range, dedup, record: new.record });
         }
-        Ok(Prepared { payload, dedup, record: new.record })
+        Ok(batch)
     }
 
     /// Loads what is not in memory. Entries that cannot be read are given up, loudly.
@@ -75,13 +82,26 @@ fn in_memory(found: Found) -> Option<Entry> {
     }
 }
 
+/// `None` where what stands there is not an entry.
+fn read_entry(file: &File, place: Place, seed: u32) -> io::Result<Option<Entry>> {
+    let mut bytes = vec![0; place.length as usize];
+    let offset = u64::from(place.offset);
+    match file.read_exact_at(&mut bytes, offset) {
+        // Somebody cut the file.
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+        read => read?,
+    }
+    let bytes = Bytes::from(bytes);
+    Ok(frame::read(&bytes, offset, seed).and_then(|_| entry::decode(&bytes.slice(frame::HEAD..))))
+}
+
 impl Shared {
     fn load(&self, stream: u64, found: Found) -> Option<Result<Entry, StoreError>> {
-        let (sequence, place, file) = match found {
+        let (sequence, place, file, seed) = match found {
             Found::Memory(entry) => return Some(Ok(entry)),
-            Found::Disk { sequence, place, file } => (sequence, place, file),
+            Found::Disk { sequence, place, file, seed } => (sequence, place, file, seed),
         };
-        match self.read_entry(&file, place) {
+        match read_entry(&file, place, seed) {
             Ok(Some(entry)) if entry.sequence == sequence => Some(Ok(entry)),
             Ok(_) => {
                 self.give_up(stream, sequence, place);
@@ -92,15 +112,6 @@ impl Shared {
                 segment::name(place.segment)
             )))),
         }
-    }
-
-    fn read_entry(&self, file: &File, place: Place) -> std::io::Result<Option<Entry>> {
-        let mut bytes = vec![0; place.length as usize];
-        let offset = u64::from(place.offset);
-        file.read_exact_at(&mut bytes, offset)?;
-        let bytes = Bytes::from(bytes);
-        let seed = self.identity.seed(&segment::name(place.segment));
-        Ok(frame::read(&bytes, offset, seed).and_then(|_| entry::decode(&bytes.slice(frame::HEAD..))))
     }
 
     fn give_up(&self, stream: u64, sequence: u64, place: Place) {
@@ -128,10 +139,9 @@ impl Shared {
 #[async_trait]
 impl Events for Log {
     async fn append(&self, stream: &StreamName, entries: Vec<NewEntry>) -> Result<Vec<Appended>, StoreError> {
-        let entries: Vec<Prepared> =
-            entries.into_iter().map(|new| self.prepare(new)).collect::<Result<_, _>>()?;
-        let bytes = entries.iter().map(|entry| entry.payload.len()).sum();
-        self.ask(Work::Append { stream: stream.clone(), entries }, bytes).await
+        let batch = self.prepare(entries)?;
+        let bytes = batch.bytes.len();
+        self.ask(Work::Append { stream: stream.clone(), batch }, bytes).await
     }
 
     async fn read(
@@ -143,7 +153,8 @@ impl Events for Log {
     ) -> Result<Vec<Entry>, StoreError> {
         loop {
             // The number is looked up each time: an adopted stream may take over the name.
-            let id = self.0.names_mut().add_stream(stream);
+            let known = self.0.names().stream(stream);
+            let id = known.unwrap_or_else(|| self.0.names_mut().add_stream(stream));
             let arrived = Arc::clone(&self.0.index().streams.entry(id).or_default().arrived);
             let arrived = arrived.notified();
             let found = self.0.index().next(id, after, max_records, max_bytes);
@@ -181,8 +192,7 @@ impl Events for Log {
 
     fn knows(&self, key: &DedupKey) -> bool {
         let names = self.0.names();
-        let hashed =
-            names.scope(&key.scope).and_then(|scope| dedup::hashed(self.0.identity.hasher(), scope, key));
+        let hashed = names.scope(&key.scope).and_then(|scope| dedup::hashed(self.0.hasher, scope, key));
         drop(names);
         hashed.is_some_and(|hashed| self.0.dedup().knows(&hashed))
     }

@@ -11,17 +11,22 @@ pub(crate) const HEAD: usize = 13;
 /// The largest payload; a longer one is refused before it is written.
 pub(crate) const MAX_PAYLOAD: usize = 64 << 20;
 
-/// Appends a frame to `out`, whose first byte stands at `base` in the file. Returns where it stands.
-pub(crate) fn push(out: &mut Vec<u8>, base: u64, seed: u32, kind: u8, payload: &[u8]) -> u64 {
+/// Appends a frame to `out`, whose first byte stands at `base` in the file; its payload is `parts`, joined.
+/// Returns where it stands.
+pub(crate) fn push(out: &mut Vec<u8>, base: u64, seed: u32, kind: u8, parts: &[&[u8]]) -> u64 {
     let offset = base + out.len() as u64;
-    let length = u32::try_from(payload.len()).unwrap_or(u32::MAX).to_le_bytes();
+    let total: usize = parts.iter().map(|part| part.len()).sum();
+    let length = u32::try_from(total).unwrap_or(u32::MAX).to_le_bytes();
     let head = head_check(seed, offset, length, kind);
-    out.reserve(HEAD + payload.len());
+    let check = parts.iter().fold(head, |check, part| crc32c::crc32c_append(check, part));
+    out.reserve(HEAD + total);
     out.extend_from_slice(&length);
     out.push(kind);
     out.extend_from_slice(&head.to_le_bytes());
-    out.extend_from_slice(&crc32c::crc32c_append(head, payload).to_le_bytes());
-    out.extend_from_slice(payload);
+    out.extend_from_slice(&check.to_le_bytes());
+    for part in parts {
+        out.extend_from_slice(part);
+    }
     offset
 }
 
@@ -94,26 +99,27 @@ pub(crate) enum Part<'a> {
     },
 }
 
-/// Walks over a file from `at` to its end; goes on behind a bad region at the next frame that is whole.
-pub(crate) fn scan(bytes: &[u8], mut at: usize, seed: u32) -> impl Iterator<Item = Part<'_>> {
+/// Walks from `at` over bytes of a file of which the first stands at `base`; goes on behind a bad region at the
+/// next frame that is whole.
+pub(crate) fn scan(bytes: &[u8], base: u64, mut at: usize, seed: u32) -> impl Iterator<Item = Part<'_>> {
     std::iter::from_fn(move || {
         let rest = bytes.get(at..).filter(|rest| !rest.is_empty())?;
-        let start = at;
-        let part = match look(rest, start as u64, seed) {
+        let offset = base + at as u64;
+        at = match look(rest, offset, seed) {
             Look::Whole(frame) => {
                 at += frame.length();
-                return Some(Part::Frame { offset: start as u64, frame });
+                return Some(Part::Frame { offset, frame });
             }
-            Look::Damaged { length } => next_whole(bytes, start + length, seed),
-            Look::Nothing => next_whole(bytes, start + 1, seed),
+            Look::Damaged { length } => next_whole(bytes, base, at + length, seed),
+            Look::Nothing => next_whole(bytes, base, at + 1, seed),
         };
-        at = part;
-        Some(Part::Bad { offset: start as u64, end: at as u64 })
+        Some(Part::Bad { offset, end: base + at as u64 })
     })
 }
 
-fn next_whole(bytes: &[u8], from: usize, seed: u32) -> usize {
-    let whole = |at: &usize| bytes.get(*at..).is_some_and(|rest| read(rest, *at as u64, seed).is_some());
+fn next_whole(bytes: &[u8], base: u64, from: usize, seed: u32) -> usize {
+    let whole =
+        |at: &usize| bytes.get(*at..).is_some_and(|rest| read(rest, base + *at as u64, seed).is_some());
     (from..bytes.len()).find(whole).unwrap_or(bytes.len())
 }
 
@@ -125,13 +131,13 @@ mod tests {
     fn file(payloads: &[&[u8]]) -> Vec<u8> {
         let mut out = Vec::new();
         for payload in payloads {
-            push(&mut out, 0, 7, 1, payload);
+            push(&mut out, 0, 7, 1, &[payload]);
         }
         out
     }
 
     fn found(bytes: &[u8]) -> Vec<Vec<u8>> {
-        scan(bytes, 0, 7)
+        scan(bytes, 0, 0, 7)
             .filter_map(|part| match part {
                 Part::Frame { frame, .. } => Some(frame.payload.to_vec()),
                 Part::Bad { .. } => None,
@@ -142,7 +148,7 @@ mod tests {
     #[test]
     fn a_frame_inside_a_payload_is_never_taken_for_one() {
         let mut inner = Vec::new();
-        push(&mut inner, 0, 0, 1, b"forged");
+        push(&mut inner, 0, 0, 1, &[b"forged"]);
         let mut bytes = file(&[b"a", &inner, b"b"]);
         bytes[HEAD + 1] ^= 1;
         assert_eq!(found(&bytes), [b"a", b"b"]);

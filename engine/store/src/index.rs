@@ -12,6 +12,9 @@ use crate::stream::{Place, Stream};
 #[derive(Debug)]
 pub(crate) struct Segment {
     pub(crate) file: Arc<File>,
+    /// Of its checksums.
+    pub(crate) seed: u32,
+    pub(crate) bytes: u64,
     pub(crate) live_entries: u64,
     pub(crate) live_bytes: u64,
     /// Something in it could not be read: the file is kept when its time is over.
@@ -19,15 +22,15 @@ pub(crate) struct Segment {
 }
 
 impl Segment {
-    pub(crate) fn new(file: Arc<File>) -> Self {
-        Self { file, live_entries: 0, live_bytes: 0, damaged: false }
+    pub(crate) fn new(file: Arc<File>, seed: u32, bytes: u64) -> Self {
+        Self { file, seed, bytes, live_entries: 0, live_bytes: 0, damaged: false }
     }
 }
 
 /// An entry to be handed out.
 pub(crate) enum Found {
     Memory(Entry),
-    Disk { sequence: u64, place: Place, file: Arc<File> },
+    Disk { sequence: u64, place: Place, file: Arc<File>, seed: u32 },
 }
 
 #[derive(Debug, Default)]
@@ -133,6 +136,10 @@ impl Index {
         sequences.iter().filter_map(found).collect()
     }
 
+    pub(crate) fn bytes(&self) -> u64 {
+        self.segments.values().map(|segment| segment.bytes).sum()
+    }
+
     pub(crate) fn live_bytes(&self) -> u64 {
         self.segments.values().map(|segment| segment.live_bytes).sum()
     }
@@ -147,6 +154,6 @@ fn handed(
     if let Some(record) = record {
         return Some(Found::Memory(Entry { sequence, record }));
     }
-    let file = Arc::clone(&segments.get(&place.segment)?.file);
-    Some(Found::Disk { sequence, place, file })
+    let segment = segments.get(&place.segment)?;
+    Some(Found::Disk { sequence, place, file: Arc::clone(&segment.file), seed: segment.seed })
 }

@@ -10,13 +10,16 @@ mod frame;
 mod record;
 mod segment;
 
+mod counters;
 mod dedup;
 mod index;
 mod ledger;
 mod names;
+mod reserve;
 mod shared;
 mod stream;
 
+mod outline;
 mod queue;
 mod recovery;
 mod tape;
@@ -25,9 +28,12 @@ mod writer;
 mod events;
 mod progress;
 mod store;
+mod usage;
 mod verify;
 
-pub use store::{Options, Store, Usage};
+pub use counters::SyncTimes;
+pub use store::{Options, Store};
+pub use usage::Usage;
 pub use verify::{Damage, VerifyReport, verify};
 
 #[cfg(test)]

@@ -118,6 +118,13 @@ impl Names {
         self.streams.remove(stream)
     }
 
+    /// Whether anything hangs on a pipeline.
+    pub(crate) fn knows_pipeline(&self, pipeline: &str) -> bool {
+        self.streams.keys().any(|name| &*name.pipeline == pipeline)
+            || self.sinks.keys().any(|name| &*name.pipeline == pipeline)
+            || self.scopes.keys().any(|scope| tail(scope, pipeline).is_some())
+    }
+
     /// Moves the names of pipeline `from` to pipeline `to`. Where `to` has one already, the two change places,
     /// so that nothing becomes unreachable; dedup scopes are joined.
     pub(crate) fn adopt(&mut self, from: &str, to: &Arc<str>) {

@@ -1,6 +1,7 @@
 //! What callers hand to the writer: one bounded queue, one lock, one wake.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -13,20 +14,26 @@ use crate::dedup::Hashed;
 const WAITING: usize = 16 << 20;
 /// The grain of that bound; every request costs at least one.
 const GRAIN: usize = 1 << 10;
-/// How long a settlement may wait for company.
-const LINGER: Duration = Duration::from_millis(50);
-/// How often the writer looks around when nothing is asked of it.
-const IDLE: Duration = Duration::from_secs(1);
+/// How long a settlement may wait for company; tests of power cuts want it on its way.
+const LINGER: Duration = if cfg!(test) { Duration::ZERO } else { Duration::from_millis(50) };
 
-/// An entry, encoded by its caller but for stream and sequence.
+/// Entries, encoded by their caller but for stream and sequence.
+#[derive(Default)]
+pub(crate) struct Batch {
+    /// All of them, one behind the other.
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) entries: Vec<Prepared>,
+}
+
 pub(crate) struct Prepared {
-    pub(crate) payload: Vec<u8>,
+    /// Where it stands in the batch's bytes.
+    pub(crate) range: Range<usize>,
     pub(crate) dedup: Option<Hashed>,
     pub(crate) record: Record,
 }
 
 pub(crate) enum Work {
-    Append { stream: StreamName, entries: Vec<Prepared> },
+    Append { stream: StreamName, batch: Batch },
     Remember(Vec<Hashed>),
     Delivered { sink: SinkName, ids: Vec<u128>, mark: Option<Mark> },
     Remove(StreamName),
@@ -35,12 +42,19 @@ pub(crate) enum Work {
     Close,
 }
 
+impl Work {
+    /// Whether it changes what names mean, so that nothing may share a group with it.
+    pub(crate) fn is_structural(&self) -> bool {
+        matches!(self, Self::Remove(_) | Self::Adopt { .. } | Self::Close)
+    }
+}
+
 pub(crate) type Answer = Result<Vec<Appended>, StoreError>;
 
 pub(crate) struct Request {
     pub(crate) work: Work,
     pub(crate) reply: oneshot::Sender<Answer>,
-    _room: OwnedSemaphorePermit,
+    _room: Option<OwnedSemaphorePermit>,
 }
 
 /// What needs no answer and no sync of its own.
@@ -106,10 +120,17 @@ impl Queue {
             if waiting.closed {
                 return Err(gone());
             }
-            waiting.requests.push(Request { work, reply, _room: room });
+            waiting.requests.push(Request { work, reply, _room: Some(room) });
         }
         self.wake.notify_one();
         answer.await.map_err(|_| gone())?
+    }
+
+    /// Has the writer write what waits and end, without waiting for it.
+    pub(crate) fn end(&self) {
+        let (reply, _) = oneshot::channel();
+        self.lock().requests.push(Request { work: Work::Close, reply, _room: None });
+        self.wake.notify_one();
     }
 
     /// Adds to what is written soon.
@@ -127,31 +148,29 @@ impl Queue {
     }
 
     /// Everything that waits. Returns at once where somebody waits for an answer, soon where something is
-    /// buffered, else after a while with nothing.
+    /// buffered; sleeps until then.
     pub(crate) fn take(&self) -> (Vec<Request>, Buffered) {
         let mut waiting = self.lock();
         let mut since = None;
-        loop {
-            if !waiting.requests.is_empty() {
-                break;
+        while waiting.requests.is_empty() {
+            if waiting.buffered.is_empty() {
+                waiting = self.wake.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+                continue;
             }
-            let buffered = !waiting.buffered.is_empty();
-            let patience = if buffered {
-                LINGER.saturating_sub(since.get_or_insert_with(Instant::now).elapsed())
-            } else {
-                IDLE
-            };
+            let patience = LINGER.saturating_sub(since.get_or_insert_with(Instant::now).elapsed());
             if patience.is_zero() {
                 break;
             }
-            let (guard, slept) =
-                self.wake.wait_timeout(waiting, patience).unwrap_or_else(PoisonError::into_inner);
-            waiting = guard;
-            if slept.timed_out() && waiting.requests.is_empty() && (buffered || waiting.buffered.is_empty()) {
-                break;
-            }
+            let woken = self.wake.wait_timeout(waiting, patience).unwrap_or_else(PoisonError::into_inner);
+            waiting = woken.0;
         }
         (std::mem::take(&mut waiting.requests), std::mem::take(&mut waiting.buffered))
+    }
+
+    #[cfg(test)]
+    pub(crate) fn is_empty(&self) -> bool {
+        let waiting = self.lock();
+        waiting.requests.is_empty() && waiting.buffered.is_empty()
     }
 
     pub(crate) fn is_closed(&self) -> bool {

@@ -57,6 +57,21 @@ pub(crate) fn path(folder: &Path, number: u32) -> PathBuf {
 /// # Errors
 /// `Refused` where one is missing in between.
 pub(crate) fn list(folder: &Path) -> Result<Vec<u32>, StoreError> {
+    let (numbers, missing) = numbers(folder)?;
+    match missing.first() {
+        None => Ok(numbers),
+        Some(gap) => Err(refused(
+            &path(folder, *gap),
+            "is missing, although older and newer segments exist; restore it from a backup",
+        )),
+    }
+}
+
+/// The numbers of the segments in a folder, rising, and of the first that is missing in each gap.
+///
+/// # Errors
+/// `Refused` where the folder cannot be read.
+pub(crate) fn numbers(folder: &Path) -> Result<(Vec<u32>, Vec<u32>), StoreError> {
     let unreadable = |error: io::Error| refused(folder, format_args!("cannot be read: {error}"));
     let mut numbers = Vec::new();
     for item in fs::read_dir(folder).map_err(unreadable)? {
@@ -66,13 +81,9 @@ pub(crate) fn list(folder: &Path) -> Result<Vec<u32>, StoreError> {
         numbers.extend(number.filter(|number| file == *name(*number)));
     }
     numbers.sort_unstable();
-    match numbers.windows(2).find(|pair| pair[0].checked_add(1) != Some(pair[1])) {
-        None => Ok(numbers),
-        Some(gap) => Err(refused(
-            &path(folder, gap[0].wrapping_add(1)),
-            "is missing, although older and newer segments exist; restore it from a backup",
-        )),
-    }
+    let gaps = numbers.windows(2).map(|pair| (pair[0].wrapping_add(1), pair[1]));
+    let missing = gaps.filter(|(next, found)| next != found).map(|(next, _)| next).collect();
+    Ok((numbers, missing))
 }
 
 /// Makes an empty segment, open for reading and writing.
@@ -87,7 +98,7 @@ pub(crate) fn header(identity: &Identity, number: u32) -> Vec<u8> {
     payload.extend_from_slice(&number.to_le_bytes());
     put_text(&mut payload, &identity.id);
     let mut out = Vec::new();
-    frame::push(&mut out, 0, 0, kind::HEADER, &payload);
+    frame::push(&mut out, 0, 0, kind::HEADER, &[&payload]);
     out
 }
 

@@ -1,23 +1,32 @@
 //! What callers and the writer share.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use karez_api::StoreError;
+use siphasher::sip128::SipHasher13;
 
+use crate::counters::Counters;
 use crate::dedup::Dedup;
 use crate::folder::{Identity, Paths};
 use crate::index::Index;
 use crate::ledger::Ledger;
 use crate::names::Names;
 use crate::queue::Queue;
+use crate::reserve::Reserve;
 use crate::store::Options;
+
+/// What sled may take beside the values themselves, in bytes: it grows by segments of 512 KiB.
+const PROGRESS_ROOM: u64 = 2 << 20;
 
 /// Locks are taken in the order of the fields, and never across an await or a write.
 pub(crate) struct Shared {
     pub(crate) options: Options,
     pub(crate) paths: Paths,
     pub(crate) identity: Identity,
+    pub(crate) hasher: SipHasher13,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) reserve: Reserve,
     pub(crate) names: RwLock<Names>,
     pub(crate) index: Mutex<Index>,
     pub(crate) dedup: RwLock<Dedup>,
@@ -42,12 +51,16 @@ pub(crate) struct Held {
     pub(crate) dedup: RwLock<Dedup>,
     pub(crate) ledger: Ledger,
     pub(crate) damage: u64,
+    pub(crate) counters: Arc<Counters>,
 }
 
 impl Shared {
     pub(crate) fn new(options: Options, paths: Paths, identity: Identity, held: Held) -> Self {
         Self {
             options,
+            hasher: identity.hasher(),
+            counters: held.counters,
+            reserve: Reserve::new(&paths.root),
             paths,
             identity,
             names: RwLock::new(held.names),
@@ -96,15 +109,37 @@ impl Shared {
 
     /// Whether the disk is at its floor. Asks the disk.
     pub(crate) fn look_at_disk(&self) -> Option<StoreError> {
-        let free = rustix::fs::statvfs(&self.paths.root)
-            .map_or(u64::MAX, |disk| disk.f_bavail.saturating_mul(disk.f_frsize));
+        let free = self.free();
         let floor = self.options.disk_floor;
+        self.reserve.refill(free, floor);
         let low = free < floor;
         self.low.store(low, Ordering::Relaxed);
         low.then(|| self.full(format_args!("{free} bytes are free, the floor is {floor}")))
     }
 
-    pub(crate) fn full(&self, why: impl std::fmt::Display) -> StoreError {
+    fn free(&self) -> u64 {
+        rustix::fs::statvfs(&self.paths.root)
+            .map_or(u64::MAX, |disk| disk.f_bavail.saturating_mul(disk.f_frsize))
+    }
+
+    /// Why `bytes` of keyed state cannot be written now, if so. Its engine does not survive a full disk, so
+    /// space is asked for before it is needed, at last of the reserve.
+    pub(crate) fn no_space_for(&self, bytes: u64) -> Option<StoreError> {
+        let needed = bytes.saturating_mul(2).saturating_add(PROGRESS_ROOM);
+        if self.free() >= needed || (self.reserve.release() && self.free() >= needed) {
+            return None;
+        }
+        Some(self.full(format_args!("less than {needed} bytes are free")))
+    }
+
+    /// A write found no space: gives back the reserve. Returns what journal entries are answered.
+    pub(crate) fn run_out(&self, why: impl std::fmt::Display) -> StoreError {
+        self.low.store(true, Ordering::Relaxed);
+        self.reserve.release();
+        self.full(why)
+    }
+
+    fn full(&self, why: impl std::fmt::Display) -> StoreError {
         StoreError::Full(format!("the disk of {} is full: {why}; free some space", self.paths.root.display()))
     }
 

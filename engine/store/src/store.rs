@@ -12,8 +12,9 @@ use crate::events::Log;
 use crate::folder::{self, Identity, Lock, Paths, refused};
 use crate::progress::{self, Keyed};
 use crate::queue::Work;
-use crate::recovery;
+use crate::recovery::{self, Recovered};
 use crate::shared::Shared;
+use crate::usage::Usage;
 use crate::writer::Writer;
 
 /// Bounds of a store, in bytes.
@@ -27,7 +28,8 @@ pub struct Options {
     pub segment_bytes: u64,
     /// Recent records kept in memory for one stream; four times as much for all.
     pub cache_bytes: usize,
-    /// Dedup keys kept in memory; older ones are then looked up on disk.
+    /// Dedup keys kept in memory, at 29 bytes each; beyond it they are looked up on disk, behind a filter of one
+    /// byte each.
     pub dedup_memory: usize,
 }
 
@@ -43,20 +45,8 @@ impl Default for Options {
     }
 }
 
-/// What a store takes, and what it has lost.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Usage {
-    /// Segments of the log on disk.
-    pub segments: u64,
-    /// Bytes of unsettled entries in them.
-    pub live_bytes: u64,
-    /// Bytes of memory that dedup keys take.
-    pub dedup_memory: u64,
-    /// Regions of the log that could not be read since the store was opened.
-    pub damage: u64,
-}
-
-/// An open store. It holds the folder's lock until it is closed: dropping it is not closing it.
+/// An open store. It holds the folder's lock until it is closed. Dropping it ends it soon after what waits was
+/// written, but nobody learns whether that worked.
 pub struct Store {
     shared: Arc<Shared>,
     progress: Arc<Keyed>,
@@ -76,14 +66,12 @@ impl Store {
         let mut identity = folder::identify(&paths)?;
         prepare(&paths, &identity)?;
         let tree = progress::open(&paths.progress, &identity)?;
-        let recovered = recovery::recover(&paths, &identity)?;
+        let recovered = recovery::recover(&paths, &identity, options.dedup_memory)?;
         warn_if_behind(progress::head(&tree), recovered.progress);
         if !identity.ready {
             folder::mark_ready(&paths, &mut identity)?;
         }
-        let shared = Arc::new(Shared::new(options, paths, identity, recovered.held));
-        let writer = Writer::new(Arc::clone(&shared), recovered.tape, recovered.slices, recovered.progress);
-        let log = start_writer(writer, Arc::clone(&shared), lock)?;
+        let (shared, log) = start_log(options, paths, identity, recovered, lock)?;
         let (progress, keeper) = Keyed::start(tree, Arc::clone(&shared))?;
         Ok(Self { shared, progress: Arc::new(progress), threads: Mutex::new(vec![log, keeper]) })
     }
@@ -106,14 +94,10 @@ impl Store {
         self.shared.index().limits.insert(id, max_bytes);
     }
 
+    /// What the store takes and has done. Cheap enough to be asked every second.
     #[must_use]
     pub fn usage(&self) -> Usage {
-        let (segments, live_bytes) = {
-            let index = self.shared.index();
-            (index.segments.len() as u64, index.live_bytes())
-        };
-        let dedup_memory = self.shared.dedup().memory() as u64;
-        Usage { segments, live_bytes, dedup_memory, damage: self.shared.damage() }
+        Usage::of(&self.shared)
     }
 
     /// Makes everything durable, ends the threads and gives the lock back. Later calls answer `Failed`.
@@ -131,10 +115,13 @@ impl Store {
         joined.map_err(|error| StoreError::Failed(error.to_string()))?;
         progress.and(log)
     }
+}
 
-    #[cfg(test)]
-    pub(crate) fn shared(&self) -> &Arc<Shared> {
-        &self.shared
+impl Drop for Store {
+    fn drop(&mut self) {
+        // Without effect after `close`. Nothing is waited for: the threads end by themselves.
+        self.progress.end();
+        self.shared.queue.end();
     }
 }
 
@@ -162,19 +149,31 @@ fn warn_if_behind(progress: u64, log: u64) {
     }
 }
 
-fn start_writer(writer: Writer, shared: Arc<Shared>, lock: Lock) -> Result<JoinHandle<()>, StoreError> {
+/// Starts the log's thread. It holds the folder's lock until nothing writes any more, whatever becomes of the store.
+pub(crate) fn start_log(
+    options: Options,
+    paths: Paths,
+    identity: Identity,
+    recovered: Recovered,
+    lock: Lock,
+) -> Result<(Arc<Shared>, JoinHandle<()>), StoreError> {
+    let Recovered { held, tape, slices, progress } = recovered;
+    let shared = Arc::new(Shared::new(options, paths, identity, held));
+    drop(shared.look_at_disk());
+    let writer = Writer::new(Arc::clone(&shared), tape, slices, progress);
+    let at_end = Arc::clone(&shared);
     let run = move || {
         // Callers wait for answers: a writer that dies must not leave them waiting.
         if catch_unwind(AssertUnwindSafe(|| writer.run())).is_err() {
-            shared.fail("the writer of the log ended unexpectedly; restart karez".into());
+            at_end.fail("the writer of the log ended unexpectedly; restart karez".into());
         }
-        shared.queue.close();
-        shared.wake_readers();
-        // Held until nothing writes any more, whatever became of the store's owner.
+        at_end.queue.close();
+        at_end.wake_readers();
         drop(lock);
     };
-    std::thread::Builder::new()
+    let thread = std::thread::Builder::new()
         .name("karez-log".into())
         .spawn(run)
-        .map_err(|error| StoreError::Failed(format!("the log's thread cannot be started: {error}")))
+        .map_err(|error| StoreError::Failed(format!("the log's thread cannot be started: {error}")))?;
+    Ok((shared, thread))
 }

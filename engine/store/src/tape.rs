@@ -4,10 +4,14 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
+use std::time::Instant;
 
+use crate::counters::Counters;
 use crate::folder::{Paths, sync_folder};
+use crate::index::Segment;
+use crate::outline::Outline;
 use crate::segment::{self, kind};
-use crate::{folder::Identity, frame};
+use crate::{entry, folder::Identity, frame};
 
 pub(crate) struct Tape {
     paths: Paths,
@@ -20,6 +24,8 @@ pub(crate) struct Tape {
     /// Everything below is on disk.
     synced: u64,
     buffer: Vec<u8>,
+    outline: Outline,
+    counters: Arc<Counters>,
 }
 
 /// What a failed write left behind.
@@ -31,7 +37,7 @@ pub(crate) enum Trouble {
     Fatal(io::Error),
 }
 
-fn is_no_space(error: &io::Error) -> bool {
+pub(crate) fn is_no_space(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
@@ -40,6 +46,7 @@ impl Tape {
     pub(crate) fn begin(
         paths: &Paths,
         identity: &Identity,
+        counters: &Arc<Counters>,
         number: u32,
         frames: &[(u8, Vec<u8>)],
     ) -> Result<Self, Trouble> {
@@ -55,6 +62,8 @@ impl Tape {
             end: 0,
             synced: 0,
             buffer,
+            outline: Outline::default(),
+            counters: Arc::clone(counters),
         };
         tape.mark_group();
         for (kind, payload) in frames {
@@ -77,11 +86,12 @@ impl Tape {
 
     /// The next segment.
     pub(crate) fn roll(&self, frames: &[(u8, Vec<u8>)]) -> Result<Self, Trouble> {
-        Self::begin(&self.paths, &self.identity, self.number + 1, frames)
+        Self::begin(&self.paths, &self.identity, &self.counters, self.number + 1, frames)
     }
 
     pub(crate) fn begin_group(&mut self) {
         self.buffer.clear();
+        self.outline.cut_back();
         self.mark_group();
     }
 
@@ -92,7 +102,23 @@ impl Tape {
 
     /// Adds a frame to the group. Returns where it will stand.
     pub(crate) fn push(&mut self, kind: u8, payload: &[u8]) -> u64 {
-        frame::push(&mut self.buffer, self.end, self.seed, kind, payload)
+        let offset = frame::push(&mut self.buffer, self.end, self.seed, kind, &[payload]);
+        self.outline.add(offset, frame::HEAD + payload.len(), kind, payload);
+        offset
+    }
+
+    /// Adds a journal entry: where it belongs, and what its caller encoded. Returns where it will stand.
+    pub(crate) fn push_entry(&mut self, stream: u64, sequence: u64, encoded: &[u8]) -> u64 {
+        let place = entry::place(stream, sequence);
+        let parts: [&[u8]; 2] = [&place, encoded];
+        let offset = frame::push(&mut self.buffer, self.end, self.seed, kind::ENTRY, &parts);
+        self.outline.add_entry(offset, frame::HEAD + place.len() + encoded.len(), &place, encoded);
+        offset
+    }
+
+    /// What is on disk, in short; for the side file once nothing more is written.
+    pub(crate) fn write_outline(&self) -> io::Result<()> {
+        self.outline.write(&self.paths.log, &self.identity, self.number, self.end)
     }
 
     /// Writes the group, not yet durably.
@@ -100,6 +126,8 @@ impl Tape {
         match self.write_buffer() {
             Ok(()) => {
                 self.end += self.buffer.len() as u64;
+                self.outline.keep();
+                Counters::add(&self.counters.written_bytes, self.buffer.len() as u64);
                 Ok(())
             }
             Err(error) if is_no_space(&error) => match self.file.set_len(self.end) {
@@ -119,7 +147,10 @@ impl Tape {
 
     /// A failed sync says nothing of what is on disk, and a second one would lie: it is always fatal.
     pub(crate) fn sync(&mut self) -> Result<(), Trouble> {
+        Counters::add(&self.counters.syncs, 1);
+        let start = Instant::now();
         self.sync_file().map_err(Trouble::Fatal)?;
+        self.counters.note_sync(start.elapsed());
         self.synced = self.end;
         Ok(())
     }
@@ -129,6 +160,11 @@ impl Tape {
         self.file.sync_data()?;
         fail::fail_point!("store::after_sync");
         Ok(())
+    }
+
+    /// As the index has it.
+    pub(crate) fn segment(&self) -> Segment {
+        Segment::new(Arc::clone(&self.file), self.seed, self.end)
     }
 
     pub(crate) fn is_synced(&self) -> bool {

@@ -1,19 +1,26 @@
 //! The one thread that writes the log. Takes what waits, writes it as one group, syncs once, answers all.
 
+mod apply;
 mod group;
 mod retire;
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use karez_api::StoreError;
 
+use crate::counters::Counters;
 use crate::dedup::{Key, Slices};
 use crate::ledger;
 use crate::queue::{Buffered, Request, Work};
 use crate::segment::kind;
 use crate::shared::Shared;
 use crate::tape::{Tape, Trouble};
+use apply::refuse;
 use group::Group;
+
+/// How long a disk with enough space is trusted to have it.
+const TRUST: Duration = Duration::from_millis(100);
 
 pub(crate) struct Writer {
     shared: Arc<Shared>,
@@ -22,11 +29,13 @@ pub(crate) struct Writer {
     /// Keys in the current segment: they go to their slices when it is sealed.
     keys: Vec<Key>,
     progress: u64,
+    /// When the disk was last seen to have enough space.
+    seen_free: Option<Instant>,
 }
 
 impl Writer {
     pub(crate) fn new(shared: Arc<Shared>, tape: Tape, slices: Slices, progress: u64) -> Self {
-        Self { shared, tape, slices, keys: Vec::new(), progress }
+        Self { shared, tape, slices, keys: Vec::new(), progress, seen_free: None }
     }
 
     /// Works until it is closed.
@@ -34,13 +43,18 @@ impl Writer {
         #[cfg(test)]
         self.note_synced();
         loop {
-            let (requests, buffered) = self.shared.queue.take();
-            let closes = |request: &Request| matches!(request.work, Work::Close);
-            let (close, requests): (Vec<_>, Vec<_>) = requests.into_iter().partition(closes);
-            self.serve(requests, buffered);
-            if !close.is_empty() {
-                self.serve(close, Buffered::default());
-                return;
+            let (mut requests, mut buffered) = self.shared.queue.take();
+            loop {
+                let rest = requests.split_off(share(&requests));
+                let close = requests.iter().any(|request| matches!(request.work, Work::Close));
+                self.serve(requests, std::mem::take(&mut buffered));
+                if close {
+                    return refuse(rest, &StoreError::Failed("the store is closed".into()));
+                }
+                if rest.is_empty() {
+                    break;
+                }
+                requests = rest;
             }
         }
     }
@@ -53,7 +67,7 @@ impl Writer {
         if let Some(failure) = self.shared.failure() {
             return refuse(requests, &failure);
         }
-        let low = self.shared.look_at_disk();
+        let low = self.look_at_disk();
         if !requests.is_empty() || !buffered.is_empty() {
             self.serve_group(requests, buffered, low);
         }
@@ -64,11 +78,21 @@ impl Writer {
         }
     }
 
+    fn look_at_disk(&mut self) -> Option<StoreError> {
+        if self.seen_free.is_some_and(|at| at.elapsed() < TRUST) {
+            return None;
+        }
+        let low = self.shared.look_at_disk();
+        self.seen_free = low.is_none().then(Instant::now);
+        low
+    }
+
     fn serve_group(&mut self, requests: Vec<Request>, buffered: Buffered, low: Option<StoreError>) {
         let group = match self.write_group(&requests, &buffered, low) {
             Ok(group) => group,
             Err(Trouble::NoSpace(error)) => {
-                let full = self.shared.full(error);
+                let full = self.shared.run_out(error);
+                self.seen_free = None;
                 match self.write_group(&requests, &buffered, Some(full.clone())) {
                     Ok(group) => group,
                     Err(Trouble::NoSpace(_)) => {
@@ -105,6 +129,7 @@ impl Writer {
         }
         #[cfg(test)]
         self.note_synced();
+        Counters::add(&self.shared.counters.groups, 1);
         self.progress = self.progress.max(buffered.progress.unwrap_or_default());
         Ok(group)
     }
@@ -148,13 +173,8 @@ impl Writer {
     }
 }
 
-fn refuse(requests: Vec<Request>, error: &StoreError) {
-    for request in requests {
-        answer(request, Err(error.clone()));
-    }
-}
-
-/// Whoever asked may have gone: what was done stays done.
-fn answer(request: Request, result: crate::queue::Answer) {
-    drop(request.reply.send(result));
+/// How many requests may be one group: what changes the meaning of names stands alone.
+fn share(requests: &[Request]) -> usize {
+    let first = requests.iter().position(|request| request.work.is_structural());
+    first.map_or(requests.len(), |first| first.max(1))
 }

@@ -4,21 +4,22 @@
 //! decided at look-up, with the asker's own ttl.
 
 mod files;
+mod filter;
 mod sorted;
 
 use std::collections::{BTreeMap, HashMap};
+use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::time::Duration;
 
 use karez_api::DedupKey;
 use siphasher::sip128::SipHasher13;
-use std::hash::Hasher as _;
 
 use crate::codec::Reader;
 pub(crate) use files::Slices;
 use sorted::Sorted;
 
-/// What a key costs in memory: 24 bytes, and a table that is between half and fully used.
-const BYTES_PER_KEY: usize = 40;
+/// What room for a key costs in memory: 25 bytes in a table of which at most seven eighths are used.
+const BYTES_PER_KEY: usize = 29;
 const MINUTE: u64 = 60_000;
 
 /// A key as callers prepare it: hashed under every number its scope has.
@@ -103,20 +104,58 @@ impl Slice {
 
 #[derive(Debug, Default)]
 struct Keys {
-    memory: HashMap<[u64; 2], u64>,
-    disk: Option<Sorted>,
+    memory: HashMap<Halves, u64, BuildHasherDefault<FirstHalf>>,
+    disk: Vec<Sorted>,
 }
 
-fn halves(hash: u128) -> [u64; 2] {
-    let low = u64::try_from(hash & u128::from(u64::MAX)).unwrap_or_default();
-    let high = u64::try_from(hash >> 64).unwrap_or_default();
-    [low, high]
+/// A hash in two, so that it is aligned to 8 bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Halves(u64, u64);
+
+impl Halves {
+    fn of(hash: u128) -> Self {
+        let low = u64::try_from(hash & u128::from(u64::MAX)).unwrap_or_default();
+        let high = u64::try_from(hash >> 64).unwrap_or_default();
+        Self(low, high)
+    }
+
+    fn join(self) -> u128 {
+        u128::from(self.1) << 64 | u128::from(self.0)
+    }
+}
+
+impl Hash for Halves {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.0);
+    }
+}
+
+/// It is a keyed hash already, which no sender can steer: half of it will do.
+#[derive(Debug, Default)]
+struct FirstHalf(u64);
+
+impl Hasher for FirstHalf {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+    fn write_u64(&mut self, half: u64) {
+        self.0 = half;
+    }
+    fn finish(&self) -> u64 {
+        self.0
+    }
 }
 
 impl Keys {
+    fn table(&self) -> usize {
+        self.memory.capacity() * BYTES_PER_KEY
+    }
+
     fn newest(&self, hash: u128) -> Option<u64> {
-        let memory = self.memory.get(&halves(hash)).copied();
-        let disk = self.disk.as_ref().and_then(|sorted| sorted.get(hash));
+        let memory = self.memory.get(&Halves::of(hash)).copied();
+        let disk = self.disk.iter().filter_map(|sorted| sorted.get(hash)).max();
         memory.max(disk)
     }
 }
@@ -145,32 +184,39 @@ impl Dedup {
         if key.slice().is_over(self.now) {
             return;
         }
-        let at = self.slices.entry(key.slice()).or_default().memory.entry(halves(key.hash)).or_default();
+        let at = self.slices.entry(key.slice()).or_default().memory.entry(Halves::of(key.hash)).or_default();
         *at = (*at).max(key.at);
     }
 
-    /// Drops what is over; returns the slices whose files can go.
-    pub(crate) fn expire(&mut self) -> Vec<Slice> {
-        let over: Vec<Slice> = self.slices.keys().copied().filter(|slice| slice.is_over(self.now)).collect();
-        for slice in &over {
-            self.slices.remove(slice);
-        }
-        over
+    /// Drops what is over.
+    fn expire(&mut self) {
+        let now = self.now;
+        self.slices.retain(|slice, _| !slice.is_over(now));
     }
 
     pub(crate) fn is_over(&self, slice: Slice) -> bool {
         slice.is_over(self.now)
     }
 
-    /// Bytes of memory that keys take.
-    pub(crate) fn memory(&self) -> usize {
-        self.slices.values().map(|keys| keys.memory.capacity() * BYTES_PER_KEY).sum()
+    /// Keys held, in memory and on disk; one that came again in another slice counts again.
+    pub(crate) fn len(&self) -> u64 {
+        let held = |keys: &Keys| keys.memory.len() + keys.disk.iter().map(Sorted::len).sum::<usize>();
+        self.slices.values().map(|keys| held(keys) as u64).sum()
     }
 
-    /// The oldest slice whose keys are in memory, unless new ones still go there.
-    fn oldest_in_memory(&self) -> Option<Slice> {
+    /// Bytes of memory that keys take, with what finds those on disk.
+    pub(crate) fn memory(&self) -> usize {
+        let disk = self.slices.values().flat_map(|keys| &keys.disk);
+        self.tables() + disk.map(Sorted::memory).sum::<usize>()
+    }
+
+    /// Bytes of memory that keys take which are not on disk.
+    pub(crate) fn tables(&self) -> usize {
+        self.slices.values().map(Keys::table).sum()
+    }
+
+    fn largest_table(&self) -> Option<Slice> {
         let full = self.slices.iter().filter(|(_, keys)| !keys.memory.is_empty());
-        let sealed = full.filter(|(slice, _)| slice.bucket < self.now / width(slice.class));
-        sealed.min_by_key(|(slice, _)| slice.bucket * width(slice.class)).map(|(slice, _)| *slice)
+        full.max_by_key(|(_, keys)| keys.table()).map(|(slice, _)| *slice)
     }
 }

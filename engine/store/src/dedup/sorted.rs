@@ -1,4 +1,4 @@
-//! Keys of a sealed slice that no longer fit in memory: sorted on disk, one read per look-up.
+//! Keys that no longer fit in memory: sorted on disk, behind a filter, one read per look-up that passes it.
 //!
 //! The file has no name and no second life: it is made from memory and gone with the process. After a start the
 //! slices' own files are read again.
@@ -7,6 +7,8 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
+
+use super::filter::Filter;
 
 /// Hash and time.
 const BYTES: usize = 24;
@@ -19,6 +21,7 @@ pub(crate) struct Sorted {
     len: usize,
     /// The first hash of each stride.
     fence: Vec<u128>,
+    filter: Filter,
 }
 
 impl Sorted {
@@ -37,11 +40,24 @@ impl Sorted {
             file.write_all_at(&out, (number * STRIDE * 64 * BYTES) as u64)?;
         }
         let fence = keys.iter().step_by(STRIDE).map(|(hash, _)| *hash).collect();
-        Ok(Self { file, len: keys.len(), fence })
+        let mut filter = Filter::new(keys.len());
+        keys.iter().for_each(|(hash, _)| filter.add(*hash));
+        Ok(Self { file, len: keys.len(), fence, filter })
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(crate) fn memory(&self) -> usize {
+        self.filter.memory() + self.fence.len() * size_of::<u128>()
     }
 
     /// The newest time of a hash. A failing read counts as unknown: the event passes rather than vanishes.
     pub(crate) fn get(&self, hash: u128) -> Option<u64> {
+        if !self.filter.may_hold(hash) {
+            return None;
+        }
         // Equal hashes can begin in the stride before the post that equals them.
         let last = self.fence.partition_point(|post| *post <= hash).checked_sub(1)?;
         let first = self.fence.partition_point(|post| *post < hash).saturating_sub(1);
@@ -62,10 +78,6 @@ impl Sorted {
         }
         let mut reader = crate::codec::Reader::new(&bytes);
         std::iter::from_fn(|| Some((reader.u128()?, reader.u64()?))).collect()
-    }
-
-    pub(crate) fn all(&self) -> impl Iterator<Item = (u128, u64)> + '_ {
-        (0..self.fence.len()).flat_map(|stride| self.stride(stride))
     }
 }
 

@@ -1,12 +1,59 @@
-//! Random histories with restarts and power cuts, held against a model in memory.
+//! Random histories of the log with restarts and power cuts, held against a model in memory.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, OpenOptions};
-use std::path::Path;
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+use std::thread::JoinHandle;
 
 use proptest::prelude::*;
 
 use super::*;
+use crate::events::Log;
+use crate::folder::{self, Paths};
+use crate::queue::Work;
+use crate::shared::Shared;
+use crate::{recovery, store};
+
+/// The log without keyed state, whose opening takes longer than a whole history.
+struct LogAlone {
+    shared: Arc<Shared>,
+    thread: JoinHandle<()>,
+}
+
+impl LogAlone {
+    fn open(root: &Path) -> Self {
+        let paths = Paths::new(root);
+        fs::create_dir_all(root).unwrap();
+        let lock = folder::lock(&paths).unwrap();
+        let mut identity = folder::identify(&paths).unwrap();
+        fs::create_dir_all(&paths.log).unwrap();
+        fs::create_dir_all(&paths.dedup).unwrap();
+        let recovered = recovery::recover(&paths, &identity, small().dedup_memory).unwrap();
+        if !identity.ready {
+            folder::mark_ready(&paths, &mut identity).unwrap();
+        }
+        let (shared, thread) = store::start_log(small(), paths, identity, recovered, lock).unwrap();
+        Self { shared, thread }
+    }
+
+    fn events(&self) -> Arc<dyn Events> {
+        Arc::new(Log(Arc::clone(&self.shared)))
+    }
+
+    /// Waits until the writer has taken everything.
+    fn written(&self) {
+        while !self.shared.queue.is_empty() {
+            std::thread::yield_now();
+        }
+        drop(self.shared.still.lock());
+    }
+
+    async fn close(self) {
+        self.shared.queue.ask(Work::Close, 0).await.unwrap();
+        self.thread.join().unwrap();
+    }
+}
 
 #[derive(Debug, Clone)]
 enum Act {
@@ -15,28 +62,48 @@ enum Act {
         key: Option<u8>,
     },
     Settle(u8),
+    /// So many of the newest, each written by itself and not synced.
+    SettleApart(u8),
     Remember(u8),
     Delivered(u8),
     Forget(u8),
     Flush,
     Pass(u32),
     Reopen,
-    /// A power cut: of what was not synced, this part of 256 survives.
-    Crash(u8),
+    /// A power cut, perhaps another one while the first is recovered from.
+    Crash {
+        loss: Loss,
+        twice: bool,
+    },
 }
 
 fn act() -> impl Strategy<Value = Act> {
     prop_oneof![
         6 => (1..4_u8, proptest::option::of(0..6_u8)).prop_map(|(entries, key)| Act::Append { entries, key }),
         4 => (0..40_u8).prop_map(Act::Settle),
+        2 => (1..6_u8).prop_map(Act::SettleApart),
         2 => (0..6_u8).prop_map(Act::Remember),
         2 => (0..6_u8).prop_map(Act::Delivered),
         1 => (0..6_u8).prop_map(Act::Forget),
         1 => Just(Act::Flush),
         1 => (0..40_000_u32).prop_map(Act::Pass),
         1 => Just(Act::Reopen),
-        1 => any::<u8>().prop_map(Act::Crash),
+        2 => (loss(), any::<bool>()).prop_map(|(loss, twice)| Act::Crash { loss, twice }),
     ]
+}
+
+/// What a power cut does to what was not synced, in parts of 256.
+#[derive(Debug, Clone)]
+enum Loss {
+    /// This part survives, the rest does not.
+    Tail(u8),
+    /// From here on, this part was not written although what follows was.
+    Hole(u8, u8),
+}
+
+fn loss() -> impl Strategy<Value = Loss> {
+    let hole = (any::<u8>(), any::<u8>()).prop_map(|(from, length)| Loss::Hole(from, length));
+    prop_oneof![any::<u8>().prop_map(Loss::Tail), hole]
 }
 
 /// What must be there, and what may be: settling is only durable after a flush.
@@ -88,29 +155,45 @@ impl Model {
     }
 }
 
-/// What a power cut leaves: everything synced, and a part of what was not.
-fn power_cut(store: &Store, from: &Path, to: &Path, part: u8) {
-    let _still = store.shared().still.lock();
-    let (number, synced) = *store.shared().synced.lock().unwrap();
+/// What a power cut leaves: everything synced, and not all of what was not. Returns the segment it was in.
+fn power_cut(log: &LogAlone, from: &Path, to: &Path, loss: &Loss) -> Option<PathBuf> {
+    log.written();
+    let _still = log.shared.still.lock();
+    let (number, synced) = *log.shared.synced.lock().unwrap();
     copy(from, to);
     if number == 0 {
         // The writer has not begun yet; everything was synced at opening.
-        return;
+        return None;
     }
     let path = crate::segment::path(&to.join("log"), number);
-    let file = OpenOptions::new().write(true).open(path).unwrap();
+    let file = OpenOptions::new().write(true).open(&path).unwrap();
     let length = file.metadata().unwrap().len();
-    let kept = synced + (length - synced.min(length)) * u64::from(part) / 256;
-    file.set_len(kept.min(length)).unwrap();
+    let unsynced = length - synced.min(length);
+    let part = |of: u8| unsynced * u64::from(of) / 256;
+    match *loss {
+        Loss::Tail(kept) => file.set_len(synced + part(kept)).unwrap(),
+        Loss::Hole(from, size) => {
+            let zeros = vec![0; usize::try_from(part(size).min(unsynced - part(from))).unwrap()];
+            file.write_all_at(&zeros, synced + part(from)).unwrap();
+        }
+    }
+    Some(path)
+}
+
+/// As it is when power fails between noting a tear and cutting it off.
+fn before_the_cut(folder: &Path, segment: &Path, torn: &[u8]) {
+    let again = folder.join("log").join(segment.file_name().unwrap());
+    fs::write(&again, torn).unwrap();
+    fs::remove_file(again.with_extension("outline")).unwrap();
 }
 
 async fn play(acts: Vec<Act>) {
-    let root = tempfile::tempdir().unwrap();
+    let root = quick_folder();
     let mut folder = root.path().join("0");
-    let mut store = open(&folder);
+    let mut log = LogAlone::open(&folder);
     let mut model = Model { now: 1000, ..Model::default() };
     for (step, act) in acts.into_iter().enumerate() {
-        let events = store.events();
+        let events = log.events();
         match act {
             Act::Append { entries, key: name } => append(&mut model, &events, entries, name).await,
             Act::Settle(back) => {
@@ -119,6 +202,14 @@ async fn play(acts: Vec<Act>) {
                     model.maybe_settled.insert(sequence, text);
                 }
                 events.settle(&stream(), vec![sequence]);
+            }
+            Act::SettleApart(count) => {
+                for _ in 0..count {
+                    let Some((sequence, text)) = model.unsettled.pop_last() else { break };
+                    model.maybe_settled.insert(sequence, text);
+                    events.settle(&stream(), vec![sequence]);
+                    log.written();
+                }
             }
             Act::Remember(name) => {
                 events.remember(vec![key(&name.to_string(), model.now)]).await.unwrap();
@@ -140,25 +231,34 @@ async fn play(acts: Vec<Act>) {
             }
             Act::Pass(millis) => model.now += u64::from(millis),
             Act::Reopen => {
-                store.close().await.unwrap();
+                log.close().await;
                 model.durable();
-                store = open(&folder);
-                model.check(&store.events()).await;
-                assert_eq!(store.usage().damage, 0);
+                log = LogAlone::open(&folder);
+                model.check(&log.events()).await;
+                assert_eq!(log.shared.damage(), 0);
             }
-            Act::Crash(part) => {
+            Act::Crash { loss, twice } => {
                 let next = root.path().join((step + 1).to_string());
-                power_cut(&store, &folder, &next, part);
-                store.close().await.unwrap();
+                let segment = power_cut(&log, &folder, &next, &loss);
+                let torn = segment.map(|segment| (fs::read(&segment).unwrap(), segment));
+                log.close().await;
                 fs::remove_dir_all(&folder).unwrap();
                 folder = next;
-                store = open(&folder);
-                model.check(&store.events()).await;
-                assert_eq!(store.usage().damage, 0, "a power cut is not damage");
+                log = LogAlone::open(&folder);
+                if let Some((torn, segment)) = torn.filter(|_| twice) {
+                    let next = root.path().join(format!("{}-again", step + 1));
+                    copy(&folder, &next);
+                    before_the_cut(&next, &segment, &torn);
+                    log.close().await;
+                    folder = next;
+                    log = LogAlone::open(&folder);
+                }
+                model.check(&log.events()).await;
+                assert_eq!(log.shared.damage(), 0, "a power cut is not damage");
             }
         }
     }
-    store.close().await.unwrap();
+    log.close().await;
 }
 
 async fn append(model: &mut Model, events: &Arc<dyn Events>, entries: u8, name: Option<u8>) {
@@ -184,7 +284,7 @@ async fn append(model: &mut Model, events: &Arc<dyn Events>, entries: u8, name: 
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 700, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
     fn no_history_loses_or_invents_anything(acts in proptest::collection::vec(act(), 1..40)) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();

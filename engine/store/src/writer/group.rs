@@ -1,13 +1,12 @@
-//! One group: what each request puts into it, and what changes once it is on disk.
+//! One group: what each request puts into it. Nobody knows of any of it yet.
 
 use std::collections::HashMap;
 
-use karez_api::{Appended, Millis, StoreError};
+use karez_api::{Appended, StoreError, StreamName};
 
-use super::{Writer, answer};
+use super::Writer;
 use crate::dedup::{Hashed, Key};
-use crate::index::Room;
-use crate::queue::{Prepared, Request, Work};
+use crate::queue::{Batch, Prepared, Request, Work};
 use crate::segment::kind;
 use crate::stream::Place;
 use crate::{codec, entry, frame, ledger};
@@ -17,22 +16,22 @@ pub(super) struct Group {
     full: Option<StoreError>,
     pub(super) needs_sync: bool,
     /// One for each request.
-    outcomes: Vec<Outcome>,
-    streams: HashMap<u64, Staged>,
+    pub(super) outcomes: Vec<Outcome>,
+    pub(super) streams: HashMap<u64, Staged>,
     /// Keys of this group, which nobody may know of before it is on disk.
     keys: HashMap<u128, u64>,
-    stored_keys: Vec<Key>,
-    names: usize,
+    pub(super) stored_keys: Vec<Key>,
+    pub(super) names: usize,
 }
 
 /// A stream as it will be after the group.
-struct Staged {
+pub(super) struct Staged {
     next: u64,
     bytes: u64,
     limit: u64,
 }
 
-enum Outcome {
+pub(super) enum Outcome {
     Entries { stream: u64, appended: Vec<(Appended, Place)> },
     Done,
     Refused(StoreError),
@@ -93,11 +92,11 @@ impl Writer {
     fn stage(&mut self, group: &mut Group, work: &Work) -> Outcome {
         group.needs_sync |= !matches!(work, Work::Append { .. });
         match work {
-            Work::Append { stream, entries } => {
+            Work::Append { stream, batch } => {
                 let Some(id) = self.shared.names().stream(stream) else {
                     return Outcome::Refused(StoreError::Failed(format!("stream {stream} was removed")));
                 };
-                self.stage_entries(group, id, stream, entries)
+                self.stage_entries(group, id, stream, batch)
             }
             Work::Remember(keys) => {
                 let mut payload = Vec::with_capacity(keys.len() * Key::BYTES);
@@ -123,6 +122,9 @@ impl Writer {
                 Outcome::Done
             }
             Work::Adopt { from, to } => {
+                if let Some(refusal) = self.no_adoption(from, to) {
+                    return Outcome::Refused(refusal);
+                }
                 let mut payload = Vec::new();
                 codec::put_text(&mut payload, from);
                 codec::put_text(&mut payload, to);
@@ -142,27 +144,19 @@ impl Writer {
         }
     }
 
-    fn stage_entries(
-        &mut self,
-        group: &mut Group,
-        id: u64,
-        stream: &karez_api::StreamName,
-        entries: &[Prepared],
-    ) -> Outcome {
-        if let Some(full) = &group.full {
-            return Outcome::Refused(full.clone());
-        }
+    fn stage_entries(&mut self, group: &mut Group, id: u64, stream: &StreamName, batch: &Batch) -> Outcome {
         self.look_up(group, id);
-        let bytes: u64 = entries.iter().map(|entry| (frame::HEAD + entry.payload.len()) as u64).sum();
-        if let Some(staged) = group.streams.get(&id)
-            && staged.bytes + bytes > staged.limit
-        {
-            return Outcome::Refused(StoreError::Full(format!(
-                "the journal of {stream} holds {} bytes, its bound is {}; it takes more once entries are delivered",
-                staged.bytes, staged.limit
-            )));
+        if let Some(full) = self.no_room(group, id, stream, batch) {
+            // A duplicate needs no room, and its sender need not come again.
+            let known = batch.entries.iter().all(|entry| self.is_duplicate(group, entry));
+            let duplicates = || vec![(Appended::Duplicate, Place::default()); batch.entries.len()];
+            return if known {
+                Outcome::Entries { stream: id, appended: duplicates() }
+            } else {
+                Outcome::Refused(full)
+            };
         }
-        let appended = entries.iter().map(|entry| self.stage_entry(group, id, entry)).collect();
+        let appended = batch.entries.iter().map(|entry| self.stage_entry(group, id, batch, entry)).collect();
         Outcome::Entries { stream: id, appended }
     }
 
@@ -175,101 +169,66 @@ impl Writer {
         });
     }
 
-    fn stage_entry(&mut self, group: &mut Group, id: u64, entry: &Prepared) -> (Appended, Place) {
+    fn no_room(&self, group: &Group, id: u64, stream: &StreamName, batch: &Batch) -> Option<StoreError> {
+        if group.full.is_some() {
+            return group.full.clone();
+        }
+        let more: usize = batch.entries.iter().map(|entry| frame_length(entry.range.len())).sum();
+        let staged = group.streams.get(&id).filter(|staged| staged.bytes + more as u64 > staged.limit)?;
+        Some(StoreError::Full(format!(
+            "the journal of {stream} holds {} bytes, its bound is {}; it takes more once entries are delivered",
+            staged.bytes, staged.limit
+        )))
+    }
+
+    fn is_duplicate(&self, group: &Group, entry: &Prepared) -> bool {
+        entry.dedup.as_ref().is_some_and(|hashed| group.holds(hashed) || self.shared.dedup().knows(hashed))
+    }
+
+    fn stage_entry(
+        &mut self,
+        group: &mut Group,
+        id: u64,
+        batch: &Batch,
+        entry: &Prepared,
+    ) -> (Appended, Place) {
+        // A duplicate within the group is answered after the sync that makes the first one durable.
+        if self.is_duplicate(group, entry) {
+            return (Appended::Duplicate, Place::default());
+        }
         if let Some(hashed) = &entry.dedup {
-            // A duplicate within the group is answered after the sync that makes the first one durable.
-            if group.holds(hashed) || self.shared.dedup().knows(hashed) {
-                return (Appended::Duplicate, Place::default());
-            }
             group.add_key(hashed.key);
         }
         group.needs_sync = true;
-        let length = frame::HEAD + entry.payload.len();
+        let length = frame_length(entry.range.len());
         let mut sequence = 1;
         if let Some(staged) = group.streams.get_mut(&id) {
             sequence = staged.next;
             staged.next += 1;
             staged.bytes += length as u64;
         }
-        let mut payload = entry.payload.clone();
-        entry::place(&mut payload, id, sequence);
-        let offset = self.tape.push(kind::ENTRY, &payload);
+        let offset = self.tape.push_entry(id, sequence, &batch.bytes[entry.range.clone()]);
         (Appended::Stored(sequence), Place::new(self.tape.number, offset, length))
     }
 
-    /// The group is on disk: everybody may know.
-    pub(super) fn apply(&mut self, group: Group, requests: Vec<Request>) {
-        if group.names > 0 {
-            self.shared.names_mut().written(group.names);
-        }
-        if !group.stored_keys.is_empty() {
-            let mut dedup = self.shared.dedup_mut();
-            for key in &group.stored_keys {
-                dedup.insert(*key);
-            }
-        }
-        self.keys.extend(group.stored_keys);
-        let mut answers = Vec::with_capacity(requests.len());
-        for (mut request, outcome) in requests.into_iter().zip(group.outcomes) {
-            let result = match outcome {
-                Outcome::Refused(error) => Err(error),
-                Outcome::Entries { stream, appended } => {
-                    Ok(self.apply_entries(stream, &appended, &mut request))
-                }
-                Outcome::Done => {
-                    self.apply_other(&request.work);
-                    Ok(Vec::new())
-                }
-            };
-            answers.push((request, result));
-        }
-        for (request, result) in answers {
-            answer(request, result);
-        }
-    }
-
-    fn apply_entries(&self, id: u64, appended: &[(Appended, Place)], request: &mut Request) -> Vec<Appended> {
-        let Work::Append { entries, .. } = &mut request.work else {
-            return Vec::new();
+    /// Why `to` cannot take over what hangs on `from`, if so: what hangs on `to` would become unreachable.
+    fn no_adoption(&self, from: &str, to: &str) -> Option<StoreError> {
+        let names = self.shared.names();
+        let holds = |stream: u64| {
+            self.shared.index().streams.get(&stream).map_or(0, |stream| stream.stats().unsettled)
         };
-        let room = Room {
-            stream: self.shared.options.cache_bytes,
-            all: self.shared.options.cache_bytes.saturating_mul(4),
-        };
-        let mut index = self.shared.index();
-        for (entry, (appended, place)) in entries.drain(..).zip(appended) {
-            if let Appended::Stored(sequence) = appended {
-                let time: Millis = entry.record.meta().received_at;
-                index.insert(id, *sequence, *place, time);
-                index.keep_recent(id, *sequence, entry.record, room);
-            }
-        }
-        if let Some(stream) = index.streams.get(&id) {
-            stream.arrived.notify_waiters();
-        }
-        appended.iter().map(|(appended, _)| *appended).collect()
+        let held: u64 =
+            names.streams().filter(|(name, _)| &*name.pipeline == to).map(|(_, id)| holds(id)).sum();
+        (held > 0 && names.knows_pipeline(from)).then(|| {
+            StoreError::Refused(format!(
+                "pipeline {to} cannot adopt {from}: {held} entries wait in the journal of {to} itself; \
+                 let them be delivered or drop them first"
+            ))
+        })
     }
+}
 
-    fn apply_other(&self, work: &Work) {
-        match work {
-            Work::Delivered { sink, ids, mark } => {
-                let id = self.shared.names().sink(sink);
-                if let Some(id) = id {
-                    self.shared.ledger().deliver(id, ids, mark.clone(), self.tape.number);
-                }
-            }
-            Work::Remove(stream) => {
-                let id = self.shared.names_mut().remove(stream);
-                if let Some(id) = id {
-                    self.shared.index().remove_stream(id);
-                }
-            }
-            Work::Adopt { from, to } => {
-                self.shared.names_mut().adopt(from, to);
-                // Whoever waits under one of the names now waits for another stream.
-                self.shared.wake_readers();
-            }
-            Work::Append { .. } | Work::Remember(_) | Work::Flush | Work::Close => {}
-        }
-    }
+/// Bytes of an entry's frame, of which a caller encoded `encoded`.
+fn frame_length(encoded: usize) -> usize {
+    frame::HEAD + entry::PLACE + encoded
 }

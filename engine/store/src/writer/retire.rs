@@ -12,8 +12,8 @@ use crate::folder::sync_folder;
 use crate::frame::{self, Part};
 use crate::segment::{self, kind};
 use crate::stream::Place;
-use crate::tape::Trouble;
-use crate::{entry, ledger};
+use crate::tape::{Trouble, is_no_space};
+use crate::{entry, ledger, outline};
 
 /// Segments that may lie idle before live entries are moved to free them.
 const SLACK: u64 = 3;
@@ -30,8 +30,11 @@ impl Writer {
         while let Some(oldest) = self.retirable() {
             match self.retire(oldest) {
                 Ok(()) => {}
-                // Later there may be space again; until then the old segment simply stays.
-                Err(Trouble::NoSpace(_)) => return Ok(()),
+                // Until there is space again the old segment simply stays.
+                Err(Trouble::NoSpace(error)) => {
+                    self.try_later(&error);
+                    return Ok(());
+                }
                 Err(Trouble::Fatal(error)) => return Err(failed("retiring a segment", &error)),
             }
         }
@@ -48,23 +51,33 @@ impl Writer {
         // In their slices before the next segment exists: its existence says that they are.
         match self.slices.append(&self.keys, &self.shared.dedup) {
             Ok(()) => self.keys.clear(),
-            Err(error) if error.kind() == io::ErrorKind::StorageFull => return Ok(false),
+            Err(error) if is_no_space(&error) => return Ok(self.try_later(&error)),
             Err(error) => return Err(failed("writing dedup keys", &error)),
         }
         let budget = self.shared.options.dedup_memory;
         if let Err(error) = self.slices.tend(&self.shared.dedup, budget) {
             tracing::warn!(%error, "dedup slices could not be tended, will try again");
         }
+        if let Err(error) = self.tape.write_outline() {
+            tracing::debug!(%error, "a segment's outline could not be written, a start reads the segment instead");
+        }
         match self.tape.roll(&self.snapshot()) {
             Ok(tape) => self.tape = tape,
-            Err(Trouble::NoSpace(_)) => return Ok(false),
+            Err(Trouble::NoSpace(error)) => return Ok(self.try_later(&error)),
             Err(Trouble::Fatal(error)) => return Err(failed("beginning a segment", &error)),
         }
-        let segment = crate::index::Segment::new(self.tape.file.clone());
+        let segment = self.tape.segment();
         self.shared.index().segments.insert(self.tape.number, segment);
         #[cfg(test)]
         self.note_synced();
         Ok(true)
+    }
+
+    /// Without space the segment goes on growing; false, since none was begun.
+    fn try_later(&mut self, error: &io::Error) -> bool {
+        drop(self.shared.run_out(error));
+        self.seen_free = None;
+        false
     }
 
     fn retirable(&self) -> Option<u32> {
@@ -121,7 +134,7 @@ impl Writer {
         let bytes = fs::read(file)?;
         let seed = self.shared.identity.seed(&segment::name(number));
         let mut moved = Vec::new();
-        for part in frame::scan(&bytes, segment::body(&bytes), seed) {
+        for part in frame::scan(&bytes, 0, segment::body(&bytes), seed) {
             let Part::Frame { offset, frame } = part else {
                 continue;
             };
@@ -142,6 +155,7 @@ impl Writer {
     /// A damaged file is kept under another name: it may hold what somebody can still mend.
     fn unlink(&self, number: u32, damaged: bool) -> io::Result<()> {
         fail::fail_point!("store::before_unlink", |_| Err(io::Error::other("failpoint")));
+        outline::remove(&self.shared.paths.log, number)?;
         let path = segment::path(&self.shared.paths.log, number);
         if damaged {
             fs::rename(&path, path.with_extension("damaged"))?;

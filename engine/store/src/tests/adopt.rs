@@ -1,0 +1,86 @@
+//! A pipeline that takes over what hangs on another's name.
+
+use super::*;
+
+fn new_stream() -> StreamName {
+    StreamName { pipeline: "q".into(), source: "s".into() }
+}
+
+#[tokio::test]
+async fn adopting_moves_entries_keys_and_ledger() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let events = store.events();
+    events.append(&stream(), vec![entry("a", Some(key("k", 1000)))]).await.unwrap();
+    events.delivered(&sink(), vec![9], None).await.unwrap();
+    events.adopt("p", "q").await.unwrap();
+    store.close().await.unwrap();
+    let store = open(folder.path());
+    let events = store.events();
+    let new = StreamName { pipeline: "q".into(), source: "s".into() };
+    assert_eq!(events.streams(), std::slice::from_ref(&new));
+    assert!(events.knows(&DedupKey { scope: "q/s".into(), ..key("k", 1000) }));
+    assert!(!events.knows(&key("k", 1000)));
+    assert!(events.ledger(&SinkName { pipeline: "q".into(), sink: "k".into() }).0.contains(&9));
+    events.remove(&new).await.unwrap();
+    assert!(events.streams().is_empty());
+    assert!(!events.knows(&DedupKey { scope: "q/s".into(), ..key("k", 1000) }));
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn adopting_again_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let events = store.events();
+    events.append(&stream(), vec![entry("a", None)]).await.unwrap();
+    for _ in 0..3 {
+        events.adopt("p", "q").await.unwrap();
+        assert_eq!(events.stats(&new_stream()).unsettled, 1);
+    }
+    events.append(&new_stream(), vec![entry("b", None)]).await.unwrap();
+    events.adopt("p", "q").await.unwrap();
+    assert_eq!(events.stats(&new_stream()).unsettled, 2);
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_pipeline_with_entries_of_its_own_adopts_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let events = store.events();
+    events.append(&stream(), vec![entry("a", None)]).await.unwrap();
+    events.append(&new_stream(), vec![entry("b", None)]).await.unwrap();
+    let refused = events.adopt("p", "q").await.unwrap_err();
+    assert!(matches!(refused, StoreError::Refused(_)));
+    assert!(refused.to_string().starts_with("pipeline q cannot adopt p: 1 entries wait"), "{refused}");
+    assert_eq!(texts(&events).await, ["a"]);
+    events.settle(&new_stream(), vec![1]);
+    events.adopt("p", "q").await.unwrap();
+    assert_eq!(events.stats(&new_stream()).unsettled, 1);
+    store.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn entries_that_come_while_a_name_moves_hang_on_either_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let mut tasks = tokio::task::JoinSet::new();
+    for n in 0..40 {
+        let events = store.events();
+        tasks.spawn(async move {
+            if n == 20 {
+                return events.adopt("p", "q").await.map(drop);
+            }
+            events.append(&stream(), vec![entry(&n.to_string(), None)]).await.map(drop)
+        });
+    }
+    assert!(tasks.join_all().await.iter().all(Result::is_ok));
+    let held =
+        |events: &Arc<dyn Events>| events.stats(&stream()).unsettled + events.stats(&new_stream()).unsettled;
+    assert_eq!(held(&store.events()), 39);
+    store.close().await.unwrap();
+    let store = open(folder.path());
+    assert_eq!(held(&store.events()), 39);
+    store.close().await.unwrap();
+}
