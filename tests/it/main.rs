@@ -1,1 +1,23 @@
+//! karez from outside: the real binary, real sockets, real servers, real signals.
 
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "these are tests, helpers included")]
+
+mod admin;
+mod amqp;
+mod answers;
+mod commands;
+mod crash;
+mod dead_letters;
+mod disk;
+mod files;
+mod order;
+mod reload;
+mod retry;
+mod stopping;
+
+/// A pipeline from the open webhook `/NAME` to what is said below it.
+fn webhook_to(name: &str, rest: &str) -> String {
+    format!(
+        "source: {{webhook: {{path: /{name}, verify: {{none: {{reason: test}}}}, delivery_id: $.id}}}}\n{rest}\n"
+    )
+}

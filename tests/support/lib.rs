@@ -1,1 +1,24 @@
+//! What the integration tests stand on: the daemon as a child process in a folder of its own, a
+//! receiver that can misbehave, a real broker, a raw HTTP client, and waiting for conditions.
+//! Knows karez only from outside: its command line, its sockets, its files.
 
+#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "only tests are built on this")]
+
+mod daemon;
+mod folder;
+mod http;
+mod load;
+mod metrics;
+pub mod rabbit;
+mod receiver;
+mod wait;
+
+pub use daemon::Daemon;
+pub use folder::{Folder, Output};
+pub use http::{Answer, Connection, Request, send};
+pub use load::{Load, Sent};
+pub use metrics::Metrics;
+pub use receiver::{Receiver, Reply, Seen};
+pub use wait::{PATIENCE, eventually, found, never, within};
+
+pub use serde_json::{Value as Json, json};

@@ -29,7 +29,7 @@ pub(crate) enum Wrong {
 impl Calendar {
     /// Time zones come from the database inside the binary: a check reads no file.
     pub(crate) fn new(cron: &str, zone: &str) -> Result<Self, Wrong> {
-        let cron = Cron::from_str(cron).map_err(|error| Wrong::Cron(error.to_string()))?;
+        let cron = Cron::from_str(cron).map_err(|error| Wrong::Cron(explain(&error)))?;
         let zone = TimeZoneDatabase::bundled()
             .get(zone)
             .map_err(|_| Wrong::Zone(format!("{zone:?} is no time zone of the IANA database")))?;
@@ -52,6 +52,13 @@ impl Calendar {
         let time = Timestamp::from_millisecond(i64::try_from(time.0).ok()?).ok()?;
         Some(Instant(time.to_zoned_datetime(self.zone.clone())))
     }
+}
+
+/// The library's reason in the form of our messages.
+fn explain(error: &CronError) -> String {
+    let reason = error.to_string();
+    let reason = reason.rsplit(": ").next().unwrap_or(&reason).trim_end_matches('.').to_lowercase();
+    format!("not a cron expression: {reason}; like \"*/5 * * * *\": minute, hour, day, month, weekday")
 }
 
 fn millis(at: &Instant) -> Option<Millis> {

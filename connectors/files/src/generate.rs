@@ -25,7 +25,7 @@ const LARGEST_PAYLOAD: u64 = 16 << 20;
 #[serde(deny_unknown_fields)]
 pub(crate) struct Generate {
     /// Records per time, like `100/s`, `30/m` or `6/h`. Default: as fast as they are taken.
-    #[schemars(regex(pattern = r"^[0-9]+(\.[0-9]+)?/(s|m|h)$"))]
+    #[schemars(regex(pattern = r"^[0-9]+(\.[0-9]+)?/(s|m|h)$"), extend("examples" = ["100/s"]))]
     rate: Option<String>,
     /// How many records there are. Default: no end.
     count: Option<u64>,
@@ -47,14 +47,12 @@ impl SourceSpec for Generate {
 
     fn check(self, cx: &Checker<'_>) -> Option<Box<dyn SourcePlan>> {
         let field = |name: &str| Path::root().field(name);
-        let interval = match self.rate.as_deref().map(interval) {
-            Some(None) => {
-                let message = "must be a number above 0 per s, m or h, like \"100/s\"";
-                cx.report(Problem::error("bad-value", field("rate"), message));
-                return None;
-            }
-            interval => interval.flatten(),
-        };
+        let interval = self.rate.as_deref().map(interval);
+        if interval == Some(None) {
+            let message = "must be a number above 0 per s, m or h, like \"100/s\"";
+            cx.report(Problem::error("bad-value", field("rate"), message));
+        }
+        let interval = interval.flatten();
         let payload = self.payload.map_or(0, |size| size.0);
         if payload > LARGEST_PAYLOAD {
             cx.report(Problem::error("bad-value", field("payload"), "must be at most 16MiB"));
@@ -116,6 +114,9 @@ struct Plan(Arc<Made>);
 impl SourcePlan for Plan {
     fn replay(&self) -> Replay {
         Replay::Yes
+    }
+    fn ends(&self) -> bool {
+        self.0.count < u64::MAX
     }
     async fn open(&self, cx: SourceContext) -> Result<Opened, Fault> {
         let lane = Lane::new("generate");

@@ -88,7 +88,10 @@ impl Schedule {
                 let millis = u64::try_from(every.0.as_millis()).unwrap_or(u64::MAX);
                 Some((Times::Every(millis), format!("every {:?}", every.0)))
             }
-            _ => report(Path::root(), "needs either `cron` or `every`".into()),
+            (Some(_), Some(_)) => {
+                report(Path::root().field("every"), "takes `cron` or `every`, not both".into())
+            }
+            (None, None) => report(Path::root(), "needs `cron` or `every`".into()),
         }
     }
 }
@@ -127,6 +130,9 @@ struct Plan(Arc<Timetable>);
 impl SourcePlan for Plan {
     fn replay(&self) -> Replay {
         Replay::Yes
+    }
+    fn ends(&self) -> bool {
+        false
     }
     async fn open(&self, cx: SourceContext) -> Result<Opened, Fault> {
         let lane = Lane::new("schedule");

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use karez_api::{
-    BatchPlan, Build, Checker, Claim, Condition, Dedup, DedupScope, Encode, Expressions, Input, Json,
+    BatchPlan, Build, Checker, Claim, Condition, Dedup, DedupScope, Encode, Escape, Expressions, Input, Json,
     JsonMap, OnError, OnFailure, Path, Problem, Replay, Retry, Role, Scope, Shape, SinkNode, SourceNode,
     StepNode, Value,
 };
@@ -17,10 +17,10 @@ use crate::engine_keys::{
 };
 use crate::fingerprint::{self, Order};
 use crate::node::{Catalog, Node};
-use crate::schema_check::Check;
+use crate::schema_check::{Check, Kind};
 use crate::shared::Lookups;
 use crate::sheet::Sheet;
-use crate::tree;
+use crate::{suggest, tree};
 
 /// Default time for which a dedup key counts.
 const DEDUP_TTL: Duration = Duration::from_secs(7 * 86_400);
@@ -58,22 +58,19 @@ impl Builder<'_> {
             // `stdout:` with nothing behind it is `stdout: {}`.
             settings = Json::Object(JsonMap::new());
         }
-        let keys = of_role(node.role);
         let misplaced = |at: &Path, name: &str| {
             let direct = at.keys().len() == node.settings.keys().len() + 1;
-            (direct && keys.contains(&name)).then(|| {
-                let message = format!("{name:?} belongs to the engine");
-                Problem::error("misplaced-key", at.clone(), message)
-                    .on_key()
-                    .help(format_args!("move it beside `{component}:`"))
-            })
+            direct.then(|| self.engine_key_inside(node, at, name)).flatten()
         };
         let mut check = Check::new(&sheet.written, &misplaced);
         check.run(self.catalog.schema(node.component), &mut settings, &node.settings);
         let mut engine = engine_part(sheet, node);
         check.run(self.catalog.engine(node.role), &mut engine, &node.at);
-        let Check { problems, secret, .. } = check;
-        let clean = !problems.iter().any(crate::sheet::is_error);
+        let Check { problems, secret, expressions, .. } = check;
+        let clean = !node.has_strays && !problems.iter().any(crate::sheet::is_error);
+        if !clean {
+            self.check_expressions(sheet, expressions, &problems);
+        }
         sheet.problems.borrow_mut().extend(problems);
         sheet.secret.borrow_mut().extend(secret);
         tree::set(&mut sheet.tree, &node.at, component, settings);
@@ -83,6 +80,46 @@ impl Builder<'_> {
             }
         }
         clean
+    }
+
+    /// A key inside a component that belongs beside it, or was meant to.
+    fn engine_key_inside(&self, node: &Node<'_>, at: &Path, name: &str) -> Option<Problem> {
+        let (keys, component) = (of_role(node.role), node.component.name);
+        if keys.contains(&name) {
+            let message = format!("{name:?} belongs to the engine");
+            let problem = Problem::error("misplaced-key", at.clone(), message).on_key();
+            return Some(problem.help(format_args!("move it beside `{component}:`")));
+        }
+        let fields = self.catalog.fields(node.role, component);
+        if suggest::nearest(name, fields.iter().map(String::as_str)).is_some() {
+            return None;
+        }
+        let near = suggest::nearest(name, keys.iter().copied())?;
+        let problem = Problem::error("unknown-field", at.clone(), "unknown field").on_key();
+        Some(problem.help(format_args!("did you mean \"{near}\"? it stands beside `{component}:`")))
+    }
+
+    /// Compiles the expressions of a node that cannot be built, so that their problems are reported too.
+    fn check_expressions(&self, sheet: &Sheet, expressions: Vec<(Kind, Path)>, problems: &[Problem]) {
+        for (kind, at) in expressions {
+            let Some(setting) = sheet.get(&at) else {
+                continue;
+            };
+            if problems.iter().any(|problem| tree::below(&problem.at, &at)) {
+                continue;
+            }
+            let warnings = RefCell::default();
+            let scope = self.scope(sheet, &warnings);
+            let found = match (kind, setting) {
+                (Kind::Value, _) => self.expressions.value(&scope, &at, setting).err(),
+                (Kind::Condition, _) => self.expressions.condition(&scope, &at, setting).err(),
+                (Kind::Text, Json::String(text)) => {
+                    self.expressions.text(&scope, &at, text, Escape::None).err()
+                }
+                (Kind::Text, _) => None,
+            };
+            sheet.problems.borrow_mut().extend(found.into_iter().flatten());
+        }
     }
 
     pub(crate) fn source(&self, sheet: &Sheet, node: &Node<'_>) -> Option<BuiltSource> {

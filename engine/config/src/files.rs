@@ -1,12 +1,14 @@
 //! Texts to trees, and which kind of file each of them is.
 
+use std::sync::LazyLock;
+
 use karez_api::{Json, JsonMap, Path, Problem};
 
 use crate::engine_keys::{TOP_NODES, TopKeys};
 use crate::place::{self, Placed};
 use crate::sheet::{Origins, Sheet};
 use crate::yaml::SyntaxError;
-use crate::{FileKind, SourceFile, shared, suggest, yaml};
+use crate::{FileKind, SourceFile, interpolate, shared, suggest, yaml};
 
 /// A file and what it was understood to be.
 pub(crate) struct File {
@@ -49,8 +51,9 @@ impl Desk {
 
     fn read_one(&mut self, source: SourceFile) {
         let index = self.files.len();
-        let text = String::from_utf8_lossy(&source.text[..source.text.len().min(crate::MAX_FILE_BYTES)])
-            .into_owned();
+        // Some editors begin a file with a byte order mark, which is no part of its text.
+        let bytes = source.text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&source.text);
+        let text = String::from_utf8_lossy(&bytes[..bytes.len().min(crate::MAX_FILE_BYTES)]).into_owned();
         let mut file = File {
             path: source.path,
             text,
@@ -62,7 +65,7 @@ impl Desk {
             holds_all: false,
             in_error: false,
         };
-        match yaml::read(&source.text) {
+        match yaml::read(bytes) {
             Err(error) => {
                 file.guess();
                 self.files.push(file);
@@ -137,7 +140,17 @@ impl Desk {
     /// Places the problems of a tree that was put together from several files.
     pub(crate) fn report_sheet(&mut self, sheet: &Sheet) {
         let secrets = secrets_of(sheet);
-        for problem in sheet.problems.borrow().iter() {
+        let problems = sheet.problems.borrow();
+        let unknown: Vec<&Path> = problems
+            .iter()
+            .filter(|problem| interpolate::CODES.contains(&problem.code))
+            .map(|p| &p.at)
+            .collect();
+        for problem in problems.iter() {
+            // What is said of a text that is not known says nothing.
+            if unknown.contains(&&problem.at) && !interpolate::CODES.contains(&problem.code) {
+                continue;
+            }
             let spot = sheet.origins.find(&problem.at);
             let within = match (&problem.within, sheet.written.get(&problem.at)) {
                 (Some(within), Some(written)) => Some(written.in_source(within)),
@@ -243,10 +256,13 @@ fn is_shared(map: &JsonMap) -> bool {
 }
 
 /// The names of the settings at the top of a pipeline.
-pub(crate) fn top_names() -> Vec<String> {
-    let schema = schemars::schema_for!(TopKeys);
-    let names = schema.get("properties").and_then(Json::as_object);
-    names.map(|names| names.keys().cloned().collect()).unwrap_or_default()
+pub(crate) fn top_names() -> &'static [String] {
+    static NAMES: LazyLock<Vec<String>> = LazyLock::new(|| {
+        let schema = schemars::schema_for!(TopKeys);
+        let names = schema.get("properties").and_then(Json::as_object);
+        names.map(|names| names.keys().cloned().collect()).unwrap_or_default()
+    });
+    &NAMES
 }
 
 fn stem(path: &str) -> String {

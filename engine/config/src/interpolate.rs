@@ -8,6 +8,10 @@ use karez_api::{Path, Problem};
 use crate::sheet::Sheet;
 use crate::{Environment, tree};
 
+/// The codes of problems after which a string is not known.
+pub(crate) const CODES: [&str; 4] =
+    ["bad-interpolation", "missing-file", "missing-secret", "missing-variable"];
+
 /// What became of one string.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Written {
@@ -44,6 +48,11 @@ impl Written {
 
     /// Bytes of the finished string, as bytes of the string in the file.
     pub(crate) fn in_source(&self, result: &Range<usize>) -> Range<usize> {
+        // What brought nothing, since it is missing or wrong, is the whole `${…}`.
+        let empty = result.is_empty().then(|| self.pieces.iter().find(|piece| piece.result == *result));
+        if let Some(piece) = empty.flatten() {
+            return piece.source.clone();
+        }
         self.source_byte(result.start, Side::Start)..self.source_byte(result.end, Side::End)
     }
 
@@ -155,7 +164,7 @@ fn look_up(inner: &str, environment: &dyn Environment) -> Result<(String, bool),
             )),
             Err(why) => Err(Wrong {
                 code: "missing-file",
-                message: format!("{path}: {why}"),
+                message: format!("{path}: {}", reason(&why)),
                 help: "the file must be there and readable when pipelines are loaded".into(),
             }),
         };
@@ -166,7 +175,7 @@ fn look_up(inner: &str, environment: &dyn Environment) -> Result<(String, bool),
             Ok(None) => Err(Wrong {
                 code: "missing-secret",
                 message: format!("no secret is called {name:?}"),
-                help: "secrets come from the secrets store".into(),
+                help: "there is no store of secrets; use `${NAME}` or `${file:PATH}`".into(),
             }),
             Err(why) => Err(Wrong {
                 code: "missing-secret",
@@ -200,6 +209,11 @@ fn look_up(inner: &str, environment: &dyn Environment) -> Result<(String, bool),
     }
 }
 
+/// An error of the operating system without its number.
+pub(crate) fn reason(why: &str) -> &str {
+    why.split(" (os error").next().unwrap_or(why)
+}
+
 fn is_name(name: &str) -> bool {
     let mut chars = name.chars();
     chars.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
@@ -219,7 +233,7 @@ mod tests {
 
     #[test]
     fn text_comes_in_and_its_place_is_kept() {
-        assert_eq!(check("a${A}b"), ("ax{{y}}b".into(), vec![1..7], vec![]));
+        assert_eq!(check("a${A}b"), ("ax{{y}}b".into(), std::iter::once(1..7).collect(), vec![]));
         assert_eq!(check("${A}${file:/run/s}"), ("x{{y}}s3".into(), vec![0..6, 6..8], vec![]));
         assert_eq!(check("${E:-d}${N:-}${E}"), ("d".into(), vec![0..1, 1..1, 1..1], vec![]));
     }

@@ -57,6 +57,18 @@ pub use place::Placed;
 /// The largest pipeline file, in bytes.
 pub const MAX_FILE_BYTES: usize = 1 << 20;
 
+/// Reads one YAML document that is no pipeline file (the settings of the daemon), by the same strict rules.
+///
+/// # Errors
+/// What is wrong, after line and column.
+pub fn read_yaml(text: &str) -> Result<karez_api::Json, String> {
+    yaml::read(text.as_bytes()).map(|document| document.tree).map_err(|error| {
+        let place = place::of_byte(text, error.offset);
+        let help = error.help.map_or(String::new(), |help| format!("; {help}"));
+        format!("{}:{}: {}{help}", place.line, place.column, error.message)
+    })
+}
+
 /// Everything that a load depends on. Equal inputs give equal results.
 pub struct Input<'a> {
     pub registry: &'a Registry,

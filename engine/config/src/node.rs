@@ -91,6 +91,8 @@ pub(crate) struct Node<'a> {
     /// Where its component's settings stand.
     pub(crate) settings: Path,
     pub(crate) component: &'a Component,
+    /// A key beside its type means nothing there; it was reported.
+    pub(crate) has_strays: bool,
 }
 
 /// The type of a node without a look at anything else.
@@ -117,19 +119,19 @@ pub(crate) fn outline<'a>(
         .filter(|key| !of_role(role).contains(&key.as_str()))
         .filter_map(|key| catalog.get(role, key))
         .collect();
-    let mut unknown = false;
+    let mut has_strays = false;
     for key in fields.keys() {
         if !of_role(role).contains(&key.as_str()) && catalog.get(role, key).is_none() {
-            unknown |= types.is_empty();
+            has_strays = true;
             sheet.report(stray(key, &at.field(key.as_str()), role, types.first().copied(), catalog));
         }
     }
     match types.as_slice() {
         [component] => {
             let settings = at.field(component.name);
-            Some(Node { role, name, at, settings, component })
+            Some(Node { role, name, at, settings, component, has_strays })
         }
-        [] if unknown => None,
+        [] if has_strays => None,
         [] => {
             let names: Vec<&str> = catalog.of(role).map(|component| component.name).collect();
             let message = format!("this {} has no type", role.name());
@@ -174,7 +176,9 @@ fn stray(key: &str, at: &Path, role: Role, component: Option<&Component>, catalo
     }
     let others = catalog.roles(key);
     if let (None, [other, ..]) = (component, others.as_slice()) {
-        return error("wrong-role", format!("{key:?} is a {}, not a {}", other.name(), role.name()));
+        let types = catalog.of(role).map(|component| component.name).collect::<Vec<_>>().join(", ");
+        return error("wrong-role", format!("{key:?} is a {}, not a {}", other.name(), role.name()))
+            .help(format_args!("a {} is one of: {types}", role.name()));
     }
     let types: Vec<&str> = catalog.of(role).map(|component| component.name).collect();
     let (code, message) = match component {

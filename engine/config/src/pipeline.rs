@@ -12,7 +12,7 @@ use crate::graph::{Parts, Vertex, tie};
 use crate::interpolate::interpolate;
 use crate::node::{Catalog, Node};
 use crate::schema_check::Check;
-use crate::shape::{self, Splice};
+use crate::shape::{self, Nodes, Splice};
 use crate::shared::{Lookups, Shared};
 use crate::sheet::Sheet;
 use crate::{Environment, defaults, files, tests_section, tree};
@@ -39,7 +39,7 @@ pub(crate) fn examine(kit: &Kit<'_>, name: String, mut sheet: Sheet) -> Examined
     shape::check_top(&sheet);
     sheet.held.set(kit.shared.holds_all);
     let splices = shape::splice(&mut sheet, kit.shared, kit.catalog);
-    let nodes = shape::nodes(&sheet, kit.catalog);
+    let Nodes { known: nodes, lost } = shape::nodes(&sheet, kit.catalog);
     let inherited: Vec<_> =
         nodes.iter().map(|node| defaults::apply(&mut sheet, node, kit.shared, kit.catalog)).collect();
     put_in(&mut sheet, kit.environment);
@@ -68,7 +68,7 @@ pub(crate) fn examine(kit: &Kit<'_>, name: String, mut sheet: Sheet) -> Examined
     }
     let tests = tests_section::read(&sheet, &nodes);
     let complete = !sheet.has_errors();
-    let tied = tie(&sheet, parts).filter(|_| complete && !sheet.has_errors());
+    let tied = tie(&sheet, parts, &lost).filter(|_| complete && !sheet.has_errors());
     let plan = tied.map(|tied| PipelinePlan {
         name: name.as_str().into(),
         file: kit.files[file].path.as_str().into(),
@@ -112,7 +112,8 @@ fn check_top(sheet: &mut Sheet, catalog: &Catalog<'_>) -> TopKeys {
         });
         if let Some(old) = map.get("renamed_from").and_then(Json::as_str).filter(|old| !files::is_name(old)) {
             let message = format!("{old:?} cannot be the name of a pipeline");
-            sheet.report(Problem::error("bad-name", Path::root().field("renamed_from"), message));
+            let problem = Problem::error("bad-name", Path::root().field("renamed_from"), message);
+            sheet.report(problem.help("use letters, digits, `_` and `-`"));
         }
     }
     sheet.problems.borrow_mut().extend(problems);

@@ -74,7 +74,10 @@ pub(crate) fn of_path(text: &str, path: &Path, on_key: bool, within: Option<&Ran
     let mut on_key = on_key;
     loop {
         if let Some(start) = yaml::locate(text, &path, on_key) {
-            let bytes = within.map_or(start..start, |within| inside_string(text, start, within));
+            let bytes = match within {
+                Some(within) => inside_string(text, start, within),
+                None => start..start + word(&text[start..], on_key),
+            };
             return of_bytes(text, &bytes);
         }
         // What is missing in the file (a required field) is reported at the nearest thing that is there.
@@ -102,6 +105,23 @@ fn of_bytes(text: &str, bytes: &Range<usize>) -> Place {
         column,
         end_column: one_line.then(|| column + text[at..bytes.end].chars().count()),
         source_line: if line.chars().count() <= 400 { line.to_owned() } else { String::new() },
+    }
+}
+
+/// The length of what stands at the beginning of `text`, where it is a key or a scalar on one line; else 0.
+fn word(text: &str, on_key: bool) -> usize {
+    let line = text.lines().next().unwrap_or_default();
+    match line.chars().next() {
+        Some(quote @ ('"' | '\'')) => line[1..].find(quote).map_or(0, |end| end + 2),
+        Some('[' | '{' | '|' | '>' | '&' | '*' | '!' | '-') | None => 0,
+        Some(_) => {
+            let ends = if on_key { [":", ":"] } else { [" #", ": "] };
+            let cut = |line: &str, end: &str| line.find(end).unwrap_or(line.len());
+            let length = ends.iter().map(|end| cut(line, end)).min().unwrap_or_default();
+            // Inside brackets a value ends at a comma or at the bracket that closes.
+            let length = length.min(cut(line, ", ")).min(line.find(['}', ']']).unwrap_or(length));
+            line[..length].trim_end().len()
+        }
     }
 }
 

@@ -6,13 +6,16 @@ use karez_api::{Json, JsonMap};
 pub(crate) struct View<'a> {
     root: &'a Json,
     parts: Vec<&'a JsonMap>,
+    /// The kind of the map, list or choice that this is a part of.
+    inherited_kind: Option<&'a str>,
     /// `false`: nothing is allowed.
     pub(crate) never: bool,
 }
 
 impl<'a> View<'a> {
     pub(crate) fn new(root: &'a Json, schema: &'a Json) -> Self {
-        let mut view = Self { root, parts: Vec::new(), never: *schema == Json::Bool(false) };
+        let mut view =
+            Self { root, parts: Vec::new(), inherited_kind: None, never: *schema == Json::Bool(false) };
         view.add(schema, 0);
         view
     }
@@ -41,8 +44,9 @@ impl<'a> View<'a> {
         self.get(keyword)?.as_str()
     }
 
+    /// What a setting is: `value`, `text`, `condition`, `jq`, `names`, `duration`, `size`; absent where it is fixed.
     pub(crate) fn kind(&self) -> Option<&'a str> {
-        self.text("x-karez-kind")
+        self.text("x-karez-kind").or(self.inherited_kind)
     }
 
     pub(crate) fn is_secret(&self) -> bool {
@@ -72,7 +76,7 @@ impl<'a> View<'a> {
         let list = self.get("oneOf").or_else(|| self.get("anyOf"))?.as_array()?;
         let mut flat = Vec::new();
         for branch in list {
-            let view = View::new(self.root, branch);
+            let view = self.of(branch);
             match view.branches() {
                 Some(inner) => flat.extend(inner),
                 None => flat.push(view),
@@ -88,7 +92,7 @@ impl<'a> View<'a> {
     }
 
     pub(crate) fn property(&self, name: &str) -> Option<&'a Json> {
-        self.properties().into_iter().find(|(known, _)| *known == name).map(|(_, schema)| schema)
+        self.parts.iter().find_map(|part| part.get("properties")?.get(name))
     }
 
     pub(crate) fn required(&self) -> Vec<&'a str> {
@@ -96,8 +100,9 @@ impl<'a> View<'a> {
         lists.flatten().filter_map(Json::as_str).collect()
     }
 
+    /// A part of this schema: a field, an item, a branch.
     pub(crate) fn of(&self, schema: &'a Json) -> View<'a> {
-        View::new(self.root, schema)
+        View { inherited_kind: self.kind(), ..View::new(self.root, schema) }
     }
 
     /// Whether a value of this JSON type can be right.
@@ -129,7 +134,17 @@ impl<'a> View<'a> {
             return words.join(" or ");
         }
         let words: Vec<&str> = self.types().into_iter().filter(|name| *name != "null").map(word).collect();
-        if words.is_empty() { "a value".into() } else { words.join(" or ") }
+        let words = if words.is_empty() { "a value".into() } else { words.join(" or ") };
+        match self.get("examples").and_then(|examples| examples.get(0)) {
+            Some(example) => format!("{words} like {example}"),
+            None => words,
+        }
+    }
+
+    /// The first sentence of its description.
+    pub(crate) fn sentence(&self) -> Option<&'a str> {
+        let text = self.text("description")?.lines().next()?;
+        Some(text.split(". ").next().unwrap_or(text).trim_end_matches('.'))
     }
 
     fn is_null(&self) -> bool {

@@ -35,7 +35,12 @@ pub(crate) fn check_top(sheet: &Sheet) {
                 "it belongs to a shared file: one with connections, mappings, schemas and defaults only"
                     .into(),
             ),
-            false => suggest::help(key, known.iter().copied(), "a pipeline has"),
+            false => match suggest::nearest(key, crate::shared::SECTIONS) {
+                Some(near) if suggest::nearest(key, known.iter().copied()).is_none() => {
+                    Some(format!("did you mean \"{near}\"? it belongs to a shared file"))
+                }
+                _ => suggest::help(key, known.iter().copied(), "a pipeline has"),
+            },
         };
         sheet.report(Problem { help, ..problem });
     }
@@ -47,7 +52,6 @@ pub(crate) fn splice(sheet: &mut Sheet, shared: &Shared, catalog: &Catalog<'_>) 
     let Some(Json::Array(old)) = sheet.get(&root).cloned() else {
         return Vec::new();
     };
-    let uses = |step: &Json| step.as_object().is_some_and(|step| step.contains_key("use"));
     if !old.iter().any(uses) {
         return Vec::new();
     }
@@ -62,7 +66,12 @@ pub(crate) fn splice(sheet: &mut Sheet, shared: &Shared, catalog: &Catalog<'_>) 
             from.push((at, false));
             continue;
         }
-        let Some((name, list)) = wanted(sheet, shared, &step, &at) else {
+        // What is wrong is reported at its place in the list as it becomes.
+        let place = root.index(steps.len());
+        let taken: Vec<&str> = splices.iter().map(|splice: &Splice| splice.name.as_str()).collect();
+        let Some((name, list)) = wanted(sheet, shared, &step, &place, &taken) else {
+            steps.push(step);
+            from.push((at, false));
             continue;
         };
         let start = steps.len();
@@ -81,8 +90,19 @@ pub(crate) fn splice(sheet: &mut Sheet, shared: &Shared, catalog: &Catalog<'_>) 
     splices
 }
 
+/// Whether a step is `use: NAME`; where one is still there after [`splice`], its problem is reported.
+fn uses(step: &Json) -> bool {
+    step.as_object().is_some_and(|step| step.contains_key("use"))
+}
+
 /// The shared steps that a `use` names.
-fn wanted(sheet: &Sheet, shared: &Shared, step: &Json, at: &Path) -> Option<(String, Vec<Json>)> {
+fn wanted(
+    sheet: &Sheet,
+    shared: &Shared,
+    step: &Json,
+    at: &Path,
+    taken: &[&str],
+) -> Option<(String, Vec<Json>)> {
     for key in step.as_object().into_iter().flat_map(JsonMap::keys).filter(|key| *key != "use") {
         let problem = Problem::error("unknown-field", at.field(key.as_str()), "nothing stands beside `use`");
         sheet.report(problem.on_key().help("shared steps take no parameters"));
@@ -101,6 +121,14 @@ fn wanted(sheet: &Sheet, shared: &Shared, step: &Json, at: &Path) -> Option<(Str
         );
         return None;
     };
+    if taken.contains(&name) {
+        let message = format!("shared steps {name:?} stand in this pipeline already");
+        sheet.report(
+            Problem::error("duplicate-name", at, message)
+                .help("their ids would be the same; write them out the second time"),
+        );
+        return None;
+    }
     let list = entry.as_array()?;
     if list.iter().any(|step| step.get("use").is_some()) {
         let message = format!("shared steps {name:?} use other shared steps");
@@ -153,20 +181,42 @@ fn id_of(step: &Json, index: usize, catalog: &Catalog<'_>) -> Option<String> {
     }
 }
 
-/// All nodes whose type is known, in file order; what is wrong with the outline is reported.
-pub(crate) fn nodes<'a>(sheet: &Sheet, catalog: &Catalog<'a>) -> Vec<Node<'a>> {
-    let mut nodes = ends(sheet, catalog, Role::Source);
+/// All nodes of a pipeline, in file order.
+#[derive(Default)]
+pub(crate) struct Nodes<'a> {
+    pub(crate) known: Vec<Node<'a>>,
+    /// Names of those whose type is not known: nobody who names one is wrong for it.
+    pub(crate) lost: Vec<String>,
+}
+
+impl<'a> Nodes<'a> {
+    fn add(&mut self, name: String, node: Option<Node<'a>>) {
+        match node {
+            Some(node) => self.known.push(node),
+            None => self.lost.push(name),
+        }
+    }
+}
+
+/// Reads the outline of all nodes and reports what is wrong with it.
+pub(crate) fn nodes<'a>(sheet: &Sheet, catalog: &Catalog<'a>) -> Nodes<'a> {
+    let mut nodes = Nodes::default();
+    ends(sheet, catalog, Role::Source, &mut nodes);
     let steps = Path::root().field("steps");
     match sheet.get(&steps) {
         None | Some(Json::Null) => {}
         Some(Json::Array(list)) => {
             for (index, step) in list.iter().enumerate() {
                 let at = steps.index(index);
+                if uses(step) {
+                    nodes.lost.extend(step.get("use").and_then(Json::as_str).map(str::to_owned));
+                    continue;
+                }
                 let name = id_of(step, index, catalog).unwrap_or_else(|| format!("step-{}", index + 1));
                 if step.get("id").is_some() {
                     check_node_name(sheet, &name, &at.field("id"), false);
                 }
-                nodes.extend(outline(sheet, catalog, Role::Step, name, at));
+                nodes.add(name.clone(), outline(sheet, catalog, Role::Step, name, at));
             }
         }
         Some(other) => {
@@ -174,13 +224,13 @@ pub(crate) fn nodes<'a>(sheet: &Sheet, catalog: &Catalog<'a>) -> Vec<Node<'a>> {
             sheet.report(Problem::error("wrong-type", steps, message).help("begin each step with `- `"));
         }
     }
-    nodes.extend(ends(sheet, catalog, Role::Sink));
-    check_unique(sheet, &nodes);
+    ends(sheet, catalog, Role::Sink, &mut nodes);
+    check_unique(sheet, &nodes.known);
     nodes
 }
 
 /// The sources or sinks, in either form.
-fn ends<'a>(sheet: &Sheet, catalog: &Catalog<'a>, role: Role) -> Vec<Node<'a>> {
+fn ends<'a>(sheet: &Sheet, catalog: &Catalog<'a>, role: Role, nodes: &mut Nodes<'a>) {
     let (one, many) = if role == Role::Source { ("source", "sources") } else { ("sink", "sinks") };
     let (one_at, many_at) = (Path::root().field(one), Path::root().field(many));
     match (sheet.get(&one_at), sheet.get(&many_at)) {
@@ -188,30 +238,25 @@ fn ends<'a>(sheet: &Sheet, catalog: &Catalog<'a>, role: Role) -> Vec<Node<'a>> {
             let problem =
                 Problem::error("missing-field", Path::root(), format_args!("the pipeline has no {one}"));
             sheet.report(problem.help(format_args!("write `{one}:` for one, `{many}:` for several by name")));
-            Vec::new()
         }
         (Some(_), Some(_)) => {
             let problem =
                 Problem::error("two-forms", many_at, format_args!("both `{one}` and `{many}` are given"))
                     .on_key();
             sheet.report(problem.help(format_args!("put all of them under `{many}:`, each with a name")));
-            Vec::new()
         }
-        (Some(_), None) => outline(sheet, catalog, role, one.to_owned(), one_at).into_iter().collect(),
+        (Some(_), None) => nodes.add(one.to_owned(), outline(sheet, catalog, role, one.to_owned(), one_at)),
         (None, Some(Json::Object(map))) if !map.is_empty() => {
-            let mut nodes = Vec::new();
             for name in map.keys() {
                 let at = many_at.field(name.as_str());
                 check_node_name(sheet, name, &at, true);
-                nodes.extend(outline(sheet, catalog, role, name.clone(), at));
+                nodes.add(name.clone(), outline(sheet, catalog, role, name.clone(), at));
             }
-            nodes
         }
         (None, Some(other)) => {
             let found = if other.is_object() { "an empty one".to_owned() } else { tree::describe(other) };
             let message = format!("expected a map of {one} names, found {found}");
             sheet.report(Problem::error("wrong-type", many_at, message));
-            Vec::new()
         }
     }
 }

@@ -6,8 +6,9 @@ use karez_api::{Json, JsonMap, Path, Problem, Reuse, Role};
 
 use crate::engine_keys::of_role;
 use crate::files::Desk;
-use crate::interpolate::interpolate;
+use crate::interpolate::{interpolate, reason};
 use crate::node::Catalog;
+use crate::schema_check::template_in_fixed;
 use crate::sheet::{Origins, Sheet, Spot};
 use crate::{Environment, FileKind, overlay, suggest, tree, yaml};
 
@@ -78,6 +79,7 @@ impl Shared {
         for section in ["connections", "mappings", "vars"] {
             interpolate(&mut sheet, &Path::root().field(section), environment);
         }
+        check_connections(&mut sheet);
         check_defaults(&sheet, catalog);
         desk.report_sheet(&sheet);
         let bad = |section| sheet.is_bad(&Path::root().field(section));
@@ -167,6 +169,19 @@ pub(crate) fn report_twice(desk: &mut Desk, first: &Spot, second: &Spot, what: &
     }
 }
 
+/// Settings of a connection are fixed, whatever the component that uses it makes of its own.
+fn check_connections(sheet: &mut Sheet) {
+    let at = Path::root().field("connections");
+    let mut problems = Vec::new();
+    if let Some(connections) = tree::get_mut(&mut sheet.tree, &at) {
+        tree::strings_mut(connections, &at, &mut |path, text| {
+            let literal = sheet.literal.get(path).map_or(&[][..], Vec::as_slice);
+            problems.extend(template_in_fixed(text, literal, path));
+        });
+    }
+    sheet.problems.borrow_mut().extend(problems);
+}
+
 fn check_defaults(sheet: &Sheet, catalog: &Catalog<'_>) {
     let root = Path::root().field("defaults");
     let Some(entries) = tree::object(&sheet.tree, &root) else {
@@ -229,7 +244,8 @@ impl Lookups<'_> {
     }
 
     fn schema_by_path(&self, beside: &str, path: &str) -> Result<Json, String> {
-        let bytes = self.environment.data_file(beside, path).map_err(|why| format!("{path}: {why}"))?;
+        let bytes =
+            self.environment.data_file(beside, path).map_err(|why| format!("{path}: {}", reason(&why)))?;
         parse(path, &bytes)
     }
 }

@@ -180,12 +180,22 @@ impl Case<'_> {
         if names.contains(&name) {
             return true;
         }
+        if self.is_declared(name, role) {
+            // What is wrong with it is reported where it stands.
+            return false;
+        }
         let problem =
             Problem::error("unknown-name", at.field(name), format_args!("no {role} is called {name:?}"))
                 .on_key();
         self.sheet
             .report(Problem { help: suggest::help(name, names.iter().copied(), "there are"), ..problem });
         false
+    }
+
+    fn is_declared(&self, name: &str, role: &str) -> bool {
+        let root = Path::root();
+        (name == role && self.sheet.get(&root.field(role)).is_some())
+            || self.sheet.get(&root.field(format!("{role}s")).field(name)).is_some()
     }
 
     fn names(&self, role: Role) -> Vec<&str> {

@@ -3,9 +3,74 @@
 
 use crate::yaml::SyntaxError;
 
-/// A message of its own for a mistake near `offset`, where the parser gave up.
-pub(crate) fn recognise(text: &str, offset: usize, message: &str) -> Option<SyntaxError> {
-    unquoted_template(text, offset, message).or_else(|| pick_in_flow(text, offset))
+/// A message of its own for a mistake near `offset`, where the parser gave up with `message`;
+/// `full` says also what it was reading then.
+pub(crate) fn recognise(text: &str, offset: usize, message: &str, full: &str) -> Option<SyntaxError> {
+    unquoted_template(text, offset, message)
+        .or_else(|| key_that_is_no_text(text, offset, message))
+        .or_else(|| pick_in_flow(text, offset))
+        .or_else(|| known_words(text, offset, message, full))
+}
+
+/// The parser's words that people meet often, in ours, and placed where the mistake begins.
+fn known_words(text: &str, offset: usize, message: &str, full: &str) -> Option<SyntaxError> {
+    let mistake =
+        |at, message: &str, help: &str| Some(SyntaxError::new(at, "yaml-syntax", message).help(help));
+    let rest = text.get(offset..).unwrap_or_default();
+    let context = |what: &str| {
+        let place = full.split_once(what)?.1.strip_prefix(" at line ")?;
+        let (line, column) = place.split_once(" column ")?;
+        byte_of(text, line.parse().ok()?, column.parse().ok()?)
+    };
+    match message {
+        "found character that cannot start any token" => match rest.chars().next()? {
+            '\t' => mistake(offset, "a tab cannot indent", "use spaces"),
+            c => mistake(
+                offset,
+                &format!("text that begins with `{c}` needs quotes"),
+                &format!("write \"{}\"", rest.lines().next().unwrap_or_default().trim()),
+            ),
+        },
+        "found unknown escape character" => mistake(
+            offset,
+            "this escape does not exist in double quotes",
+            r"write `\\` for a backslash, or use single quotes, which take it as it is",
+        ),
+        "mapping values are not allowed in this context" => mistake(
+            offset,
+            "a `:` with a blank behind it makes a map, and none can stand here",
+            "if it is part of a text, write the whole text in quotes; if not, begin a line of its own",
+        ),
+        "did not find expected key" => {
+            mistake(offset, "this line does not fit the lines above it", "indent it like the keys beside it")
+        }
+        "found unexpected end of stream" => {
+            let at = context("while scanning a quoted scalar")?;
+            mistake(at, "this quote is not closed", "close it, and double a quote inside")
+        }
+        "did not find expected ',' or '}'" => mistake(
+            context("while parsing a flow mapping")?,
+            "this `{` is not closed",
+            "close it with `}`, and write a comma between entries",
+        ),
+        "did not find expected ',' or ']'" => mistake(
+            context("while parsing a flow sequence")?,
+            "this `[` is not closed",
+            "close it with `]`, and write a comma between items",
+        ),
+        _ => None,
+    }
+}
+
+/// The byte at a line and column, both from 1, the column in characters.
+fn byte_of(text: &str, line: usize, column: usize) -> Option<usize> {
+    let start: usize = text.split_inclusive('\n').take(line.checked_sub(1)?).map(str::len).sum();
+    let within = text[start..].char_indices().nth(column.checked_sub(1)?);
+    Some(start + within.map_or(text.len() - start, |(at, _)| at))
+}
+
+fn takes_a_map_for_a_key(message: &str) -> bool {
+    message.contains("invalid type: map") || message.contains("invalid type: sequence")
 }
 
 fn unquoted_template(text: &str, offset: usize, message: &str) -> Option<SyntaxError> {
@@ -13,14 +78,20 @@ fn unquoted_template(text: &str, offset: usize, message: &str) -> Option<SyntaxE
         SyntaxError::new(at, "unquoted-template", "YAML reads `{{` without quotes as a map")
             .help("write the template in quotes: \"{{name}}\"")
     };
-    let map_as_key = message.contains("invalid type: map") || message.contains("invalid type: sequence");
-    if map_as_key && text[..offset].ends_with('{') {
+    if takes_a_map_for_a_key(message) && text[..offset].ends_with('{') && text[offset..].starts_with('{') {
         return Some(mistake(offset - 1));
     }
     let (start, line) = line_of(text, offset);
     let upto = &line[..(offset - start).min(line.len())];
     let (at, _) = plain(upto).find(|(at, c)| *c == '{' && upto[*at..].starts_with("{{"))?;
     Some(mistake(start + at))
+}
+
+fn key_that_is_no_text(text: &str, offset: usize, message: &str) -> Option<SyntaxError> {
+    (takes_a_map_for_a_key(message) && text[offset..].starts_with(['[', '{'])).then(|| {
+        SyntaxError::new(offset, "bad-key", "a key is text, not a list or a map")
+            .help("write it in quotes if the brackets belong to it")
+    })
 }
 
 fn pick_in_flow(text: &str, offset: usize) -> Option<SyntaxError> {

@@ -1,7 +1,9 @@
 //! The only place that writes to the terminal. Results go to stdout, everything about them to stderr.
 
 use std::io::{self, IsTerminal, Write};
+use std::sync::OnceLock;
 
+use indicatif::MultiProgress;
 use serde::Serialize;
 
 use crate::diagnostics::Colour;
@@ -34,7 +36,43 @@ pub(crate) fn json(value: &impl Serialize) -> io::Result<()> {
 
 /// A remark. Nobody listening is no reason to stop.
 pub(crate) fn say(text: &str) {
-    writeln!(io::stderr().lock(), "{text}").ok();
+    writeln!(Remarks, "{text}").ok();
+}
+
+/// Where remarks and log lines go: stderr, above the progress bars where there are any. Never fails: a
+/// full disk under a log file must not reach what wanted to log it.
+pub(crate) struct Remarks;
+
+impl Write for Remarks {
+    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+        self.write_all(text)?;
+        Ok(text.len())
+    }
+    fn write_all(&mut self, text: &[u8]) -> io::Result<()> {
+        let written = match DRAWN.get() {
+            Some(bars) => bars.suspend(|| io::stderr().lock().write_all(text)),
+            None => io::stderr().lock().write_all(text),
+        };
+        written.or(Ok(()))
+    }
+    fn write_fmt(&mut self, text: std::fmt::Arguments<'_>) -> io::Result<()> {
+        // In one piece, so that bars and other remarks do not come between.
+        self.write_all(text.to_string().as_bytes())
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush().or(Ok(()))
+    }
+}
+
+static DRAWN: OnceLock<MultiProgress> = OnceLock::new();
+
+/// Progress bars on stderr; absent where it is no terminal.
+pub(crate) fn bars() -> Option<&'static MultiProgress> {
+    io::stderr().is_terminal().then(|| DRAWN.get_or_init(MultiProgress::new))
+}
+
+pub(crate) fn stdout_is_terminal() -> bool {
+    io::stdout().is_terminal()
 }
 
 /// Whether remarks go to a terminal that takes colours.

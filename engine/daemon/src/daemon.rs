@@ -1,32 +1,36 @@
-//! The life of the daemon: bind, open, load, serve; follow events; stop. One loop, one closed enum.
+//! The life of the daemon: bind, load, open, serve; follow events; stop. One loop, one closed enum.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
-use karez_runtime::{DeadLetters, Finish, SystemClock};
+use karez_api::StoreError;
+use karez_config::Loaded;
+use karez_runtime::{DeadLetters, Drain, SystemClock};
 use karez_store::{Options, Store};
-use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
 use tracing::{error, info, warn};
 
-use crate::admin::{Admin, Client, Guard, ReloadRequest, Token};
-use crate::cli::Exit;
-use crate::console::{colour, say};
-use crate::diagnostics::{counted, render};
+use crate::admin::{Admin, Announced, Guard, ReloadRequest, Token};
+use crate::cli::{Exit, Usage};
+use crate::console::say;
+use crate::course::Course;
 use crate::fleet::Fleet;
 use crate::ingress::{Gate, Ingress};
+use crate::introduction::{Addresses, introduce};
 use crate::load::Loader;
-use crate::reload::Manager;
-use crate::server::{Limits, Server};
+use crate::memory::Memory;
+use crate::reload::{Manager, Pass};
+use crate::server::{Limits, Server, Serving};
 use crate::settings::Settings;
 use crate::signals::{Asked, Signals};
 use crate::watch::Watch;
 
 /// How often the store is asked whether it failed.
-const STORE_CHECK: Duration = Duration::from_millis(500);
-/// What answers in progress get once everything else has stopped.
-const LAST_ANSWERS: Duration = Duration::from_secs(5);
+const STORE_CHECK: Duration = Duration::from_millis(250);
+/// What answers in progress get once everything else has stopped, and the store to close.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// Until when the daemon runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,80 +50,82 @@ enum Event {
     Finished,
 }
 
+/// A daemon whose listeners answer and whose store is open.
+struct Daemon {
+    fleet: Arc<Fleet>,
+    ingress: Arc<Ingress>,
+    manager: Manager,
+    reloads: mpsc::Receiver<ReloadRequest>,
+    /// Absent where files are not watched.
+    watching: Option<Watch>,
+    /// Only for a run that ends with its sources.
+    course: Option<Course>,
+    webhooks: Serving,
+    admin: Serving,
+    addresses: Addresses,
+    drain: Duration,
+    announced: Announced,
+}
+
 /// Runs to the end.
 ///
 /// # Errors
-/// It could not start, or the store failed.
+/// It could not start, or the store failed. [`Usage`] where what was typed is to blame.
 pub(crate) async fn run(settings: Settings, until: Until) -> Result<Exit> {
     let mut signals = Signals::listen()?;
-    let listener = bind(settings.listen, Limits::INGRESS, "--listen").await?;
-    let admin_listener = bind(settings.admin, Limits::ADMIN, "--admin").await?;
-    let data_dir = settings.data_dir.clone();
-    let store = tokio::task::spawn_blocking(move || Store::open(&data_dir, Options::default())).await?;
-    let store = store.with_context(|| format!("cannot open the store in {}", settings.data_dir.display()))?;
-    let token = Token::ensure(&settings.data_dir).context("cannot keep admin.token in the data folder")?;
-    Client::announce(&settings.data_dir, admin_listener.address()).context("cannot write the data folder")?;
-
-    let letters = Arc::new(DeadLetters::open(store.progress()).await?);
-    let fleet = Arc::new(Fleet::new(letters, store.progress(), store.events()));
-    let ingress = Arc::new(Ingress::new());
-    let (reload, reloads) = mpsc::channel(16);
-    let guard = Guard::new(token, &settings.admin_hosts, admin_listener.address());
-    let admin = Arc::new(Admin { guard, fleet: Arc::clone(&fleet), ingress: Arc::clone(&ingress), reload });
-    let addresses = (listener.address().to_string(), admin_listener.address().to_string());
-    let (stop_ingress, ingress_stops) = watch::channel(false);
-    let (stop_admin, admin_stops) = watch::channel(false);
-    let mut servers = JoinSet::new();
-    servers.spawn(listener.serve(Arc::clone(&ingress), ingress_stops));
-    servers.spawn(admin_listener.serve(admin, admin_stops));
-
-    let clock = Arc::new(SystemClock);
-    let loader = Loader::new(settings.pipelines.clone());
-    let mut manager = Manager::new(
-        loader,
-        Arc::clone(&fleet),
-        Arc::clone(&ingress),
-        clock,
-        addresses.0.clone(),
-        settings.drain_timeout,
-    );
-    // Watching begins before reading, so that no change falls between the two.
-    let mut watching = watch_files(&settings, until);
-    let first = manager.pass().await?;
-    introduce(&fleet, &first.failed, &addresses);
-    ingress.set_gate(Gate::Open);
-    fleet.set_ready(true);
-
-    let ended = follow(&mut manager, &mut signals, watching.as_mut(), reloads, until).await;
-
-    ingress.set_gate(Gate::Shut);
-    fleet.set_ready(false);
-    stop_ingress.send_replace(true);
-    let stopping = async {
-        if ended.is_ok() {
-            manager.stop_all().await;
-        }
-        tokio::time::timeout(LAST_ANSWERS, ingress.finish()).await.ok();
-        stop_admin.send_replace(true);
-        tokio::time::timeout(LAST_ANSWERS, servers.join_next()).await.ok();
-        fleet.events.flush().await
+    let (mut daemon, loaded) = tokio::select! {
+        prepared = prepare(&settings, until) => prepared?,
+        // Nothing was accepted yet, so there is nothing to finish.
+        _ = signals.stop() => return Ok(Exit::Fine),
     };
-    let flushed = tokio::select! {
-        flushed = stopping => flushed,
-        code = signals.again() => {
+    let ended = daemon.live(loaded, &mut signals).await;
+    tokio::select! {
+        exit = daemon.stop(ended) => exit,
+        number = signals.stop() => {
             warn!("told to stop twice: stopping at once");
-            return Ok(Exit::Signal(code));
+            Ok(Exit::Signal(number))
         }
+    }
+}
+
+async fn prepare(settings: &Settings, until: Until) -> Result<(Daemon, Loaded)> {
+    let webhooks = bind(settings.listen, Limits::INGRESS, "--listen").await?;
+    let admin = bind(settings.admin, Limits::ADMIN, "--admin").await?;
+    // Watching begins before reading, so that no change falls between the two.
+    let watching = if until == Until::Told { watch(settings) } else { None };
+    let mut loader = Loader::new(settings.pipelines.clone());
+    let loading = tokio::task::spawn_blocking(move || {
+        let loaded = loader.load();
+        (loader, loaded)
+    });
+    let folder = settings.data_dir.clone();
+    let opening = tokio::task::spawn_blocking(move || Store::open(&folder, Options::default()));
+    let ((loader, loaded), opened) = tokio::try_join!(loading, opening)?;
+    let loaded = loaded.and_then(|loaded| match until {
+        Until::Told => Ok(loaded),
+        Until::SourcesEnd => refuse_endless(loaded),
+    });
+    let opened = opened.with_context(|| format!("cannot open the store in {}", settings.data_dir.display()));
+    let memory = opened.map(Memory::new);
+    let loaded = match (loaded, &memory) {
+        (Ok(loaded), _) => loaded,
+        (Err(error), Ok(memory)) => return Err(closed(memory, error).await),
+        (Err(error), Err(_)) => return Err(error),
     };
-    Client::withdraw(&settings.data_dir);
-    let exit = ended?;
-    flushed.context("the store could not be flushed")?;
-    store.close().await?;
-    info!("stopped");
-    Ok(match until {
-        Until::Told => exit,
-        Until::SourcesEnd => crate::cli::run::report(&fleet, exit),
-    })
+    let memory = memory?;
+    let assembled = assemble(settings, memory.clone(), loader, (webhooks, admin), watching, until).await;
+    match assembled {
+        Ok(daemon) => Ok((daemon, loaded)),
+        Err(error) => Err(closed(&memory, error).await),
+    }
+}
+
+/// Closes the store of a daemon that cannot start.
+async fn closed(memory: &Memory, reason: anyhow::Error) -> anyhow::Error {
+    if let Err(error) = memory.close().await {
+        warn!(%error, "the store could not be closed");
+    }
+    reason
 }
 
 async fn bind(address: std::net::SocketAddr, limits: Limits, flag: &str) -> Result<Server> {
@@ -127,84 +133,182 @@ async fn bind(address: std::net::SocketAddr, limits: Limits, flag: &str) -> Resu
     bound.with_context(|| format!("cannot listen on {address}; choose another address with {flag}"))
 }
 
-fn watch_files(settings: &Settings, until: Until) -> Option<Watch> {
-    if until == Until::SourcesEnd {
-        return None;
-    }
+fn watch(settings: &Settings) -> Option<Watch> {
     Watch::start(&settings.pipelines)
         .inspect_err(|error| warn!(%error, "files are not watched; reload with SIGHUP or the admin API"))
         .ok()
 }
 
-/// The first lines on the terminal.
-fn introduce(
-    fleet: &Fleet,
-    failed: &std::collections::BTreeMap<Arc<str>, String>,
-    addresses: &(String, String),
-) {
-    say(&format!("karez {}", env!("CARGO_PKG_VERSION")));
-    say(&format!("  webhooks  http://{}", addresses.0));
-    say(&format!("  admin     http://{}  (/healthz, /metrics; /api needs the token)", addresses.1));
-    let pipelines = fleet.pipelines();
-    say(&format!("  {}", counted(pipelines.len(), "pipeline")));
-    for (name, running) in pipelines.iter().take(50) {
-        say(&format!("    {name}: {}", running.summary));
+/// A run that waits for an end which cannot come is a mistake.
+fn refuse_endless(loaded: Loaded) -> Result<Loaded> {
+    let sources = loaded.pipelines.iter().flat_map(|plan| {
+        let endless = plan.sources.iter().filter(|node| !node.plan.ends());
+        endless.map(move |node| format!("{}.{} ({})", plan.name, node.name, node.kind))
+    });
+    let sources: Vec<String> = sources.collect();
+    if sources.is_empty() {
+        return Ok(loaded);
     }
-    if pipelines.len() > 50 {
-        say(&format!("    … and {} more; `karez status` lists all", pipelines.len() - 50));
-    }
-    for (name, reason) in failed {
-        say(&format!("    {name}: not started: {reason}"));
-    }
-    let problems = fleet.problems();
-    if !problems.is_empty() {
-        say(render(&problems, colour()).trim_end());
-    }
+    Err(Usage(format!(
+        "--once waits until all sources end, but these never do: {}; name other files, or leave --once out",
+        sources.join(", ")
+    ))
+    .into())
 }
 
-async fn follow(
-    manager: &mut Manager,
-    signals: &mut Signals,
-    mut watching: Option<&mut Watch>,
-    mut reloads: mpsc::Receiver<ReloadRequest>,
+async fn assemble(
+    settings: &Settings,
+    memory: Memory,
+    loader: Loader,
+    (webhooks, admin): (Server, Server),
+    watching: Option<Watch>,
     until: Until,
-) -> Result<Exit> {
-    loop {
-        let event = tokio::select! {
-            asked = signals.next() => Event::Asked(asked),
-            () = changed(&mut watching) => Event::Files,
-            Some(request) = reloads.recv() => Event::Reload(request),
-            reason = store_failure(&manager.fleet) => Event::StoreFailed(reason),
-            () = sources_end(&manager.fleet), if until == Until::SourcesEnd => Event::Finished,
-        };
-        match event {
-            Event::Asked(Asked::Stop(_)) => {
-                info!("stopping");
-                return Ok(Exit::Fine);
-            }
-            Event::Asked(Asked::Reload) | Event::Files => {
-                if let Err(error) = manager.pass().await {
-                    error!(error = format!("{error:#}"), "reload failed, everything goes on as it was");
+) -> Result<Daemon> {
+    let token = Token::ensure(&settings.data_dir).context("cannot keep admin.token in the data folder")?;
+    let announced =
+        Announced::make(&settings.data_dir, admin.address()).context("cannot write the data folder")?;
+    let letters = Arc::new(DeadLetters::open(Arc::clone(memory.progress())).await?);
+    let fleet = Arc::new(Fleet::new(letters, memory));
+    let ingress = Arc::new(Ingress::new());
+    let (reload, reloads) = mpsc::channel(16);
+    let guard = Guard::new(token, &settings.admin_hosts, admin.address());
+    let addresses = Addresses { webhooks: webhooks.address(), admin: admin.address() };
+    let answers = Arc::new(Admin { guard, fleet: Arc::clone(&fleet), ingress: Arc::clone(&ingress), reload });
+    let manager = Manager::new(
+        loader,
+        Arc::clone(&fleet),
+        Arc::clone(&ingress),
+        Arc::new(SystemClock),
+        &addresses.webhooks.to_string(),
+        settings.drain_timeout,
+    );
+    Ok(Daemon {
+        webhooks: webhooks.begin(Arc::clone(&ingress)),
+        admin: admin.begin(answers),
+        course: (until == Until::SourcesEnd).then(|| Course::new(Arc::clone(&fleet))),
+        fleet,
+        ingress,
+        manager,
+        reloads,
+        watching,
+        addresses,
+        drain: settings.drain_timeout,
+        announced,
+    })
+}
+
+impl Daemon {
+    /// Starts the pipelines and follows events until there is a reason to stop.
+    async fn live(&mut self, loaded: Loaded, signals: &mut Signals) -> Result<Exit> {
+        tokio::select! {
+            biased;
+            _ = signals.stop() => return Ok(Exit::Fine),
+            _ = self.manager.apply(loaded, Pass::Everything) => {}
+        }
+        introduce(&self.fleet, self.addresses);
+        self.ingress.set_gate(Gate::Open);
+        self.fleet.set_ready(true);
+        if let Some(course) = &mut self.course {
+            course.begin();
+        }
+        loop {
+            match self.next(signals).await {
+                Event::Asked(Asked::Stop) => {
+                    info!("stopping");
+                    return Ok(Exit::Fine);
+                }
+                Event::Finished => return Ok(Exit::Fine),
+                Event::StoreFailed(reason) => return Err(anyhow!("the store failed: {reason}")),
+                event => {
+                    let pass = if matches!(event, Event::Files) { Pass::Changes } else { Pass::Everything };
+                    let report = tokio::select! {
+                        biased;
+                        _ = signals.stop() => return Ok(Exit::Fine),
+                        reason = store_failure(&self.fleet) => {
+                            return Err(anyhow!("the store failed: {reason}"));
+                        }
+                        report = self.manager.pass(pass) => report,
+                    };
+                    if let Err(error) = &report {
+                        error!(error = format!("{error:#}"), "reload failed, everything goes on as it was");
+                    }
+                    if let Event::Reload(request) = event {
+                        // Whoever asked may have gone.
+                        request.send(report.map_err(|error| format!("{error:#}"))).ok();
+                    }
                 }
             }
-            Event::Reload(request) => {
-                let report = manager.pass().await.map_err(|error| format!("{error:#}"));
-                // Whoever asked may have gone.
-                request.send(report).ok();
+        }
+    }
+
+    async fn next(&mut self, signals: &mut Signals) -> Event {
+        loop {
+            let event = tokio::select! {
+                asked = signals.next() => Event::Asked(asked),
+                () = changed(self.watching.as_mut()) => Event::Files,
+                Some(request) = self.reloads.recv() => Event::Reload(request),
+                reason = store_failure(&self.fleet) => Event::StoreFailed(reason),
+                () = end(self.course.as_mut()) => Event::Finished,
+            };
+            match event {
+                // A run with an end follows the pipelines that it began with.
+                Event::Asked(Asked::Reload) if self.course.is_some() => info!("--once does not reload"),
+                Event::Reload(request) if self.course.is_some() => {
+                    request.send(Err("a run with --once does not reload".into())).ok();
+                }
+                event => return event,
             }
-            Event::StoreFailed(reason) => {
-                manager.ingress.set_gate(Gate::Shut);
-                error!(reason, "the store failed: nothing is accepted any more");
-                return Err(anyhow!("the store failed: {reason}"));
+        }
+    }
+
+    /// Ends everything in order: no new requests, pipelines drained, answers given, store closed.
+    async fn stop(mut self, ended: Result<Exit>) -> Result<Exit> {
+        self.ingress.set_gate(Gate::Shut);
+        self.fleet.set_ready(false);
+        self.webhooks.stop();
+        let (drain, within) = match &ended {
+            // A tenth of the time is kept for closing.
+            Ok(_) => (Drain::Window(self.drain - self.drain / 10), self.drain.max(LAST_WORDS)),
+            // Nothing that is delivered now could be noted.
+            Err(error) => {
+                error!(error = format!("{error:#}"), "nothing is accepted any more, stopping");
+                (Drain::Now, LAST_WORDS)
             }
-            Event::Finished => return Ok(Exit::Fine),
+        };
+        if timeout(within, self.manager.stop_all(drain)).await.is_err() {
+            warn!("pipelines did not end in time; what was under way comes again");
+        }
+        timeout(LAST_WORDS, self.ingress.finish()).await.ok();
+        self.webhooks.finish(LAST_WORDS).await;
+        self.admin.stop();
+        self.admin.finish(LAST_WORDS).await;
+        let closed = timeout(LAST_WORDS, self.fleet.memory.close()).await;
+        drop(self.announced);
+        let exit = ended?;
+        match closed {
+            Ok(closed) => closed.context("the store could not be closed")?,
+            Err(_) => return Err(anyhow!("the store did not close in time")),
+        }
+        match self.course {
+            Some(course) => Ok(course.report()),
+            None => {
+                say("stopped");
+                Ok(exit)
+            }
         }
     }
 }
 
-async fn changed(watching: &mut Option<&mut Watch>) {
+async fn changed(watching: Option<&mut Watch>) {
     match watching {
         Some(watching) => watching.changed().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn end(course: Option<&mut Course>) {
+    match course {
+        Some(course) => course.end().await,
         None => std::future::pending().await,
     }
 }
@@ -212,22 +316,9 @@ async fn changed(watching: &mut Option<&mut Watch>) {
 /// Returns when nothing will be written any more. A full disk is not that: it may have room again.
 async fn store_failure(fleet: &Fleet) -> String {
     loop {
-        if let Some(karez_api::StoreError::Failed(reason)) = fleet.events.unavailable() {
+        if let Some(StoreError::Failed(reason)) = fleet.memory.events().unavailable() {
             return reason;
         }
         tokio::time::sleep(STORE_CHECK).await;
-    }
-}
-
-/// Returns when every pipeline has come to its end.
-async fn sources_end(fleet: &Fleet) {
-    let mut ends = JoinSet::new();
-    for running in fleet.pipelines().values().cloned() {
-        ends.spawn(async move { running.pipeline.finished().await });
-    }
-    while let Some(end) = ends.join_next().await {
-        if let Ok(Finish::Failed(fault)) = end {
-            error!(%fault, "a pipeline failed");
-        }
     }
 }

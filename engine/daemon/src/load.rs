@@ -5,10 +5,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use karez_api::Registry;
 use karez_config::{Environment, Input, Loaded, SourceFile};
 use karez_steps::Languages;
+
+use crate::cli::Usage;
 
 /// Everything that files are checked with.
 pub(crate) struct Loader {
@@ -26,19 +28,17 @@ impl Loader {
     /// Reads and checks everything.
     ///
     /// # Errors
-    /// A path cannot be read at all; what is wrong inside files is in the result.
+    /// [`Usage`] where a path cannot be read at all; what is wrong inside files is in the result.
     pub(crate) fn load(&mut self) -> Result<Loaded> {
         let mut files = Vec::new();
         for (layer, path) in self.paths.iter().enumerate() {
-            for file in yaml_files(path).with_context(|| format!("cannot read {}", path.display()))? {
+            for file in yaml_files(path).map_err(|error| cannot_read(path, &error))? {
                 let shown = file.display().to_string();
                 let text = match fs::read(&file) {
                     Ok(text) => text,
                     // It went away between the listing and now.
                     Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                    Err(error) => {
-                        return Err(error).with_context(|| format!("cannot read {shown}"));
-                    }
+                    Err(error) => return Err(cannot_read(&file, &error)),
                 };
                 files.push(SourceFile { path: shown, text, layer });
             }
@@ -59,6 +59,17 @@ impl Loader {
             environment: &environment,
         }))
     }
+}
+
+fn cannot_read(path: &Path, error: &io::Error) -> anyhow::Error {
+    let path = path.display();
+    let message = match error.kind() {
+        io::ErrorKind::NotFound => {
+            format!("there is no file or folder {path}; `karez new NAME` writes a first pipeline")
+        }
+        _ => format!("cannot read {path}: {error}"),
+    };
+    Usage(message).into()
 }
 
 /// All components of this binary.

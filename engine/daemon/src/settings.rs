@@ -71,7 +71,7 @@ impl Layer {
         if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
             return Ok(Self::default());
         }
-        Ok(serde_yaml::from_str(text)?)
+        Ok(serde_json::from_value(karez_config::read_yaml(text).map_err(anyhow::Error::msg)?)?)
     }
 }
 

@@ -7,8 +7,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 /// A request by signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Asked {
-    /// SIGTERM or SIGINT; the number is what the exit code is made of if it comes twice.
-    Stop(i32),
+    /// SIGTERM or SIGINT.
+    Stop,
     /// SIGHUP.
     Reload,
 }
@@ -33,18 +33,18 @@ impl Signals {
 
     pub(crate) async fn next(&mut self) -> Asked {
         tokio::select! {
-            _ = self.terminate.recv() => Asked::Stop(15),
-            _ = self.interrupt.recv() => Asked::Stop(2),
+            _ = self.terminate.recv() => Asked::Stop,
+            _ = self.interrupt.recv() => Asked::Stop,
             _ = self.hangup.recv() => Asked::Reload,
         }
     }
 
-    /// The exit code of a second request to stop.
-    pub(crate) async fn again(&mut self) -> u8 {
-        loop {
-            if let Asked::Stop(number) = self.next().await {
-                return u8::try_from(128 + number).unwrap_or(1);
-            }
+    /// Waits for a request to stop; one to reload stays for [`Signals::next`]. Yields the exit code of a
+    /// process that ends by it at once.
+    pub(crate) async fn stop(&mut self) -> u8 {
+        tokio::select! {
+            _ = self.terminate.recv() => 128 + 15,
+            _ = self.interrupt.recv() => 128 + 2,
         }
     }
 }

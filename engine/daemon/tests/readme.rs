@@ -19,7 +19,11 @@ fn every_yaml_block_of_the_readme_is_a_good_file() {
     }
     assert!(blocks >= 4);
     for command in ["check", "test"] {
-        let run = Command::new(env!("CARGO_BIN_EXE_karez")).arg(command).current_dir(folder.path()).output().unwrap();
+        let run = Command::new(env!("CARGO_BIN_EXE_karez"))
+            .arg(command)
+            .current_dir(folder.path())
+            .output()
+            .unwrap();
         let said = String::from_utf8_lossy(&run.stdout) + String::from_utf8_lossy(&run.stderr);
         assert!(run.status.success(), "karez {command}: {said}");
     }

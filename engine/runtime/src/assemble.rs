@@ -57,6 +57,7 @@ impl Parts {
                     stream: StreamName { pipeline: Arc::clone(&name), source: Arc::clone(&node.name) },
                     events: Arc::clone(&services.events),
                     counters: Arc::clone(counters),
+                    closed: tokio::sync::RwLock::default(),
                 }),
                 node: Arc::new(node),
             })

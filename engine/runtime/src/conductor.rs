@@ -22,6 +22,7 @@ use crate::counters::End;
 use crate::delivery::SinkDriver;
 use crate::letters::{DeadLetter, KeptRecord, letter_id};
 use crate::pipeline::{Control, Shared};
+use crate::prepare::Prepare;
 use crate::reader::{self, FromSource, ReaderContext, SourceEvent};
 use crate::settler::{Notice, Report, Settler};
 use crate::status::State;
@@ -45,6 +46,8 @@ enum Event {
 /// One source with its tasks.
 struct SourceHandle {
     cx: ReaderContext,
+    /// Prepares its records for the graph that runs now; the reader keeps the one it began with.
+    prepare: Arc<Prepare>,
     stop_journal: CancellationToken,
     reader: Option<JoinHandle<()>>,
     journal: Option<JoinHandle<()>>,
@@ -152,6 +155,7 @@ impl Conductor {
             close: CancellationToken::new(),
         };
         SourceHandle {
+            prepare: Arc::clone(&cx.intake.prepare),
             cx,
             stop_journal: CancellationToken::new(),
             reader: None,
@@ -343,7 +347,7 @@ impl Conductor {
 
     fn run_chunk(&self, source: usize, chunk: u64, work: Vec<Work>) {
         let graph = Arc::clone(self.core.graph());
-        let prepare = Arc::clone(&self.sources[source].cx.intake.prepare);
+        let prepare = Arc::clone(&self.sources[source].prepare);
         let (events, generation) = (self.events.0.clone(), self.core.generation());
         let now = self.services.clock.now();
         let cores = Arc::clone(&self.cores);

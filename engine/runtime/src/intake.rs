@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use karez_api::{Accepted, Appended, Events, Incoming, Intake, NewEntry, Record, StoreError, StreamName};
+use tokio::sync::RwLock;
 
 use crate::counters::{Counters, End};
 use crate::prepare::{Prepare, Prepared};
@@ -19,11 +20,17 @@ pub(crate) struct JournalIntake {
     pub(crate) stream: StreamName,
     pub(crate) events: Arc<dyn Events>,
     pub(crate) counters: Arc<Counters>,
+    /// Whether it is closed; held for reading while a delivery goes through.
+    pub(crate) closed: RwLock<bool>,
 }
 
 #[async_trait]
 impl Intake for JournalIntake {
     async fn accept(&self, incoming: Incoming) -> Accepted {
+        let closed = self.closed.read().await;
+        if *closed {
+            return Accepted::Full { retry_after: RETRY_AFTER, reason: "stopping" };
+        }
         if let Some(error) = self.events.unavailable() {
             return full(&error);
         }
@@ -55,6 +62,12 @@ impl Intake for JournalIntake {
 }
 
 impl JournalIntake {
+    /// Lets nothing in any more, and returns once nothing is half-way through: a request may outlive its mount,
+    /// and what it brought in after the journal was found empty would stay there.
+    pub(crate) async fn close(&self) {
+        *self.closed.write().await = true;
+    }
+
     /// Appends prepared records, counts them, and says how many were new. Durable when it returns.
     ///
     /// # Errors

@@ -163,6 +163,9 @@ impl SourcePlan for Plan {
     fn replay(&self) -> Replay {
         Replay::Yes
     }
+    fn ends(&self) -> bool {
+        !self.0.follow
+    }
     fn default_decode(&self) -> Decode {
         if self.0.format == Format::Text { Decode::Text } else { Decode::Json }
     }

@@ -65,10 +65,15 @@ impl SinkSpec for Http {
     fn check(self, cx: &Checker<'_>) -> Option<Box<dyn SinkPlan>> {
         let method = self.checked_method(cx);
         let payload = self.checked_body(cx);
-        let (target, shared) = self.checked_target(cx)?;
-        let headers = self.checked_headers(cx, shared)?;
+        let (target, shared) = self.checked_target(cx).unzip();
+        let headers = self.checked_headers(cx, shared.unwrap_or_default());
         Some(Box::new(Plan {
-            request: Arc::new(Request { method: method?, target, headers, payload: payload? }),
+            request: Arc::new(Request {
+                method: method?,
+                target: target?,
+                headers: headers?,
+                payload: payload?,
+            }),
         }))
     }
 }
@@ -141,8 +146,10 @@ impl Http {
             value.set_sensitive(true);
             headers.push(Header { name, value: HeaderText::Fixed(value) });
         }
-        for (name, setting) in &self.headers {
-            let own = own_header(cx, name, setting)?;
+        // All of them are checked before the first that is wrong ends it.
+        let own: Vec<_> = self.headers.iter().map(|(name, setting)| own_header(cx, name, setting)).collect();
+        for own in own {
+            let own = own?;
             headers.retain(|header: &Header| header.name != own.name);
             headers.push(own);
         }

@@ -29,14 +29,14 @@ fn what_is_no_yaml_is_placed() {
     check(
         "a: 1\na: 2\n",
         expect![[r#"
-        p/a.yaml:2:1: error[duplicate-key] key "a" stands twice in one map
-    "#]],
+            p/a.yaml:2:1: error[duplicate-key] key "a" stands twice in one map; take one of them out
+        "#]],
     );
     check(
         "source: !tag x\n",
         expect![[r#"
-        p/a.yaml:1:9: error[yaml-tag] YAML tags (`!name`) are not used here
-    "#]],
+            p/a.yaml:1:9: error[yaml-tag] YAML tags (`!name`) are not used here; `${NAME}` reads a variable
+        "#]],
     );
     check(
         "a: 1\n---\nb: 1\n",
@@ -216,8 +216,8 @@ fn a_node_has_one_type_of_its_role() {
     check(
         &sink("  ticks: {}\n"),
         expect![[r#"
-        p/a.yaml:3:3: error[wrong-role] sink.ticks: "ticks" is a source, not a sink
-    "#]],
+            p/a.yaml:3:3: error[wrong-role] sink.ticks: "ticks" is a source, not a sink; a sink is one of: post, void
+        "#]],
     );
     check(
         "source: ticks\nsink: {void: }\n",
@@ -276,15 +276,13 @@ fn names_are_resolved() {
     check(
         "sources: {a: {ticks: {count: 1}}}\nsteps:\n  - {id: a, map: {}}\n  - {id: b.c, map: {}, from: x}\nsinks:\n  one: {void: , from: [bb, one]}\n",
         expect![[r#"
-        p/a.yaml:1:11: error[duplicate-name] sources.a: the name "a" is also that of steps[0]; sources, steps and sinks share one set of names
-        p/a.yaml:3:5: error[unused-output] steps[0]: no step or sink takes what "a" puts out; name it in a `from:`, as in `from: a`
-        p/a.yaml:3:6: error[duplicate-name] steps[0].id: the name "a" is also that of sources.a; sources, steps and sinks share one set of names
-        p/a.yaml:4:5: error[unused-output] steps[1]: no step or sink takes what "b.c" puts out; name it in a `from:`, as in `from: b.c`
-        p/a.yaml:4:10: error[bad-name] steps[1].id: "b.c" cannot be the name of a node; use letters, digits, `_` and `-`; a dot stands before an output's name
-        p/a.yaml:4:30: error[dangling-from] steps[1].from: no node is called "x"; there are: a, b.c
-        p/a.yaml:6:24: error[dangling-from] sinks.one.from[0]: no node is called "bb"; there are: a, b.c
-        p/a.yaml:6:28: error[bad-from] sinks.one.from[1]: "one" is a sink: nothing comes out of it; name a source or a step
-    "#]],
+            p/a.yaml:1:11: error[duplicate-name] sources.a: the name "a" is also that of steps[0]; sources, steps and sinks share one set of names
+            p/a.yaml:3:6: error[duplicate-name] steps[0].id: the name "a" is also that of sources.a; sources, steps and sinks share one set of names
+            p/a.yaml:4:10: error[bad-name] steps[1].id: "b.c" cannot be the name of a node; use letters, digits, `_` and `-`; a dot stands before an output's name
+            p/a.yaml:4:30: error[dangling-from] steps[1].from: no node is called "x"; there are: a, b.c
+            p/a.yaml:6:24: error[dangling-from] sinks.one.from[0]: no node is called "bb"; there are: a, b.c
+            p/a.yaml:6:28: error[bad-from] sinks.one.from[1]: "one" is a sink: nothing comes out of it; name a source or a step
+        "#]],
     );
     check(
         "source: {ticks: {count: 1}}\nsteps:\n  - {id: a, map: {}, from: [source, c]}\n  - {id: b, map: {}}\n  - {id: c, map: {}}\nsink: {void: }\n",
@@ -302,9 +300,8 @@ fn names_are_resolved() {
     check(
         "source: {ticks: {count: 1}}\nsteps:\n  - {id: r, fork: {outputs: [eu, us]}}\nsinks:\n  a: {void: , from: r.eu}\n  b: {void: , from: r.uk}\n",
         expect![[r#"
-        p/a.yaml:3:5: error[unused-output] steps[0]: nobody takes the output "us" of "r"; name it in a `from:`, as in `from: r.us`
-        p/a.yaml:6:21: error[dangling-from] sinks.b.from: "r" has no output "uk"; its outputs are: eu, us
-    "#]],
+            p/a.yaml:6:21: error[dangling-from] sinks.b.from: "r" has no output "uk"; its outputs are: eu, us
+        "#]],
     );
     check(
         "source: {ticks: {count: 1}}\nsteps:\n  - {map: {}, on_failure: block}\nsink: {void: , on_failure: {to: nobody}}\n",
@@ -320,9 +317,9 @@ fn variables_and_code_are_kept_apart() {
     check(
         &sink("  post:\n    url: \"http://${HOST}/${a b}\"\n"),
         expect![[r#"
-        p/a.yaml:4:25: error[missing-variable] sink.post.url: variable HOST is not set; set it, or give a default: `${HOST:-…}`
-        p/a.yaml:4:32: error[bad-interpolation] sink.post.url: "a b" is not the name of a variable; write `${NAME}`, `${NAME:-default}`, `${file:PATH}` or `${secret:NAME}`; `$${` writes `${`
-    "#]],
+            p/a.yaml:4:18: error[missing-variable] sink.post.url: variable HOST is not set; set it, or give a default: `${HOST:-…}`
+            p/a.yaml:4:26: error[bad-interpolation] sink.post.url: "a b" is not the name of a variable; write `${NAME}`, `${NAME:-default}`, `${file:PATH}` or `${secret:NAME}`; `$${` writes `${`
+        "#]],
     );
     let fixture = Fixture::new().var("V", "BAD").var("N", "x").file("/s", "hunter22");
     let text = "source: {ticks: {count: 1}}\nsteps:\n  - keep: \"@.a == '${V}'\"\n  - map: {a: \"${V}\", b: \"${V} BAD\", c: {jq: \".${V}\"}}\nsink: {post: {port: \"${N}\", method: \"${N}\", password: \"${file:/s}\"}}\n";
@@ -344,8 +341,8 @@ fn variables_and_code_are_kept_apart() {
 fn files_are_checked_against_each_other() {
     let hook = "source: {hook: {path: /x, verify: {none: {reason: test}}}}\nsink: {post: {file: out}}\n";
     expect![[r#"
-        p/a.yaml:1:1: error[duplicate-claim] source: the path "/x" is also that of b.source (p/b.yaml:1); only one node can have it: change one of them
-        p/a.yaml:2:1: error[duplicate-claim] sink: the file "out" is also that of b.sink (p/b.yaml:2); only one node can have it: change one of them
+        p/a.yaml:1:1: warning[duplicate-claim] source: the path "/x" is also that of b.source (p/b.yaml:1); this file comes first, so this pipeline runs and the other does not
+        p/a.yaml:2:1: warning[duplicate-claim] sink: the file "out" is also that of b.sink (p/b.yaml:2); this file comes first, so this pipeline runs and the other does not
         p/b.yaml:1:1: error[duplicate-claim] source: the path "/x" is also that of a.source (p/a.yaml:1); only one node can have it: change one of them
         p/b.yaml:2:1: error[duplicate-claim] sink: the file "out" is also that of a.sink (p/a.yaml:2); only one node can have it: change one of them
     "#]].assert_eq(&Fixture::new().pipeline("p/a.yaml", hook).pipeline("p/b.yaml", hook).problems());
@@ -366,7 +363,7 @@ fn shared_parts_are_checked_where_they_stand() {
     let user =
         "source: {ticks: {count: 1}}\nsteps: [{use: clean}, {use: claen}]\nsink: {post: {connection: crm}}\n";
     expect![[r#"
-        p/shared.yaml:2:24: error[missing-variable] connections.crm.token: variable NONE is not set; set it, or give a default: `${NONE:-…}`
+        p/shared.yaml:2:17: error[missing-variable] connections.crm.token: variable NONE is not set; set it, or give a default: `${NONE:-…}`
         p/shared.yaml:5:16: error[bad-expression] steps.clean[0].map.a: unexpected BAD
         p/shared.yaml:7:10: error[unknown-field] defaults.sink.timeuot: unknown field; did you mean "timeout"?
         p/shared.yaml:8:3: error[unknown-type] defaults.pots: neither a role nor a component; did you mean "post"?

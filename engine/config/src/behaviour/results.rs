@@ -146,6 +146,27 @@ fn a_bad_file_does_not_stop_a_good_one() {
 }
 
 #[test]
+fn of_two_that_claim_one_path_the_first_file_runs() {
+    let text = "source: {hook: {path: /x, verify: {none: {reason: test}}}}\nsink: {void: }\n";
+    let loaded = Fixture::new().pipeline("p/b.yaml", text).pipeline("p/a.yaml", text).load();
+    assert_eq!(loaded.pipelines.iter().map(|plan| &*plan.name).collect::<Vec<_>>(), ["a"]);
+    let in_error: Vec<_> = loaded.files.iter().map(|file| (file.path.as_str(), file.in_error)).collect();
+    assert_eq!(in_error, [("p/a.yaml", false), ("p/b.yaml", true)]);
+}
+
+#[test]
+fn connections_are_fixed_and_what_variables_bring_into_them_is_text() {
+    let shared = "connections:\n  good: {token: \"${T}\"}\n  bad: {token: \"{{secret}}\"}\n";
+    let fixture = Fixture::new().var("T", "{{not a template}}").pipeline("p/s.yaml", shared);
+    let problems = fixture.problems();
+    assert!(
+        problems.starts_with("p/s.yaml:3:17: error[template-in-fixed] connections.bad.token"),
+        "{problems}"
+    );
+    assert_eq!(problems.lines().count(), 1, "{problems}");
+}
+
+#[test]
 fn what_depends_on_a_bad_shared_file_is_held_back() {
     let user = |connection: &str| {
         format!("source: {{ticks: {{count: 1}}}}\nsink: {{post: {{connection: {connection}}}}}\n")

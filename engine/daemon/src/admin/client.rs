@@ -1,7 +1,7 @@
 //! How a command talks to the daemon that holds the store.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -22,6 +22,26 @@ use crate::settings::Settings;
 /// Where a running daemon writes the address of its admin side.
 const ADDRESS_FILE: &str = "admin.address";
 
+/// Tells later commands where this daemon is, for as long as it lives.
+pub(crate) struct Announced(PathBuf);
+
+impl Announced {
+    /// # Errors
+    /// The data folder cannot be written.
+    pub(crate) fn make(data_dir: &Path, address: SocketAddr) -> std::io::Result<Self> {
+        let path = data_dir.join(ADDRESS_FILE);
+        std::fs::write(&path, address.to_string())?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Announced {
+    fn drop(&mut self) {
+        // One that stays is found out when nobody answers there.
+        std::fs::remove_file(&self.0).ok();
+    }
+}
+
 /// A daemon that answered.
 pub(crate) struct Client {
     address: SocketAddr,
@@ -29,19 +49,6 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// Tells later commands where this daemon is.
-    ///
-    /// # Errors
-    /// The data folder cannot be written.
-    pub(crate) fn announce(data_dir: &Path, address: SocketAddr) -> std::io::Result<()> {
-        std::fs::write(data_dir.join(ADDRESS_FILE), address.to_string())
-    }
-
-    /// Takes the announcement back; a later start writes it anew in any case.
-    pub(crate) fn withdraw(data_dir: &Path) {
-        std::fs::remove_file(data_dir.join(ADDRESS_FILE)).ok();
-    }
-
     /// The daemon of these settings, if it runs.
     ///
     /// # Errors
@@ -49,9 +56,9 @@ impl Client {
     pub(crate) async fn find(settings: &Settings) -> Result<Option<Self>> {
         let announced = std::fs::read_to_string(settings.data_dir.join(ADDRESS_FILE)).ok();
         let announced = announced.and_then(|text| text.trim().parse().ok());
-        let address = match settings.admin_is_chosen {
-            true => settings.admin,
-            false => announced.unwrap_or(settings.admin),
+        let chosen = settings.admin_is_chosen.then_some(settings.admin);
+        let Some(address) = chosen.or(announced) else {
+            return Ok(None);
         };
         let connect = tokio::time::timeout(Duration::from_secs(3), TcpStream::connect(address));
         if !connect.await.is_ok_and(|stream| stream.is_ok()) {
@@ -69,7 +76,8 @@ impl Client {
     pub(crate) async fn expect(settings: &Settings) -> Result<Self> {
         let found = Self::find(settings).await?;
         found.with_context(|| {
-            format!("no daemon runs with its admin side on {}; start one with `karez run`", settings.admin)
+            let folder = settings.data_dir.display();
+            format!("no daemon runs with its data in {folder}; start one with `karez run`, or say --data-dir")
         })
     }
 

@@ -3,12 +3,17 @@
 
 mod api;
 mod client;
+mod exposition;
 mod guard;
 mod handler;
+mod letters;
 mod metrics;
+mod status;
+#[cfg(test)]
+mod tests;
 mod token;
 
-pub(crate) use client::Client;
+pub(crate) use client::{Announced, Client};
 pub(crate) use guard::Guard;
 pub(crate) use handler::{Admin, ReloadRequest};
 pub(crate) use token::Token;

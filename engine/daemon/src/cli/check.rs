@@ -3,8 +3,11 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
+use karez_api::Json;
+use serde_json::json;
 
 use super::Exit;
+use crate::admin::Client;
 use crate::console::{self, Format};
 use crate::diagnostics::{Colour, counted, render};
 use crate::load::Loader;
@@ -21,22 +24,34 @@ pub(crate) struct Check {
     show: Option<String>,
 }
 
-pub(super) fn perform(check: &Check, settings: Settings) -> Result<Exit> {
-    let loaded = Loader::new(settings.pipelines).load()?;
+pub(super) async fn perform(check: Check, settings: Settings) -> Result<Exit> {
+    let loaded = Loader::new(settings.pipelines.clone()).load()?;
     if let Some(name) = &check.show {
         console::line(&loaded.show(name).with_context(|| format!("no file defines a pipeline {name}"))?)?;
     } else if check.format == Format::Json {
-        console::json(&serde_json::json!({"files": loaded.files, "problems": loaded.problems}))?;
-    } else if loaded.problems.is_empty() {
-        let files = counted(loaded.files.len(), "file");
-        console::line(&format!("{files}, {}, no problems", counted(loaded.pipelines.len(), "pipeline")))?;
+        let orphaned = orphaned(&settings).await;
+        let shown = json!({"files": loaded.files, "problems": loaded.problems, "orphaned": orphaned});
+        console::json(&shown)?;
     } else {
-        let colour = if std::io::IsTerminal::is_terminal(&std::io::stdout()) {
-            console::colour()
+        if loaded.problems.is_empty() {
+            let files = counted(loaded.files.len(), "file");
+            console::line(&format!("{files}, {}, no problems", counted(loaded.pipelines.len(), "pipeline")))?;
         } else {
-            Colour::Off
-        };
-        console::line(render(&loaded.problems, colour).trim_end())?;
+            let colour = if console::stdout_is_terminal() { console::colour() } else { Colour::Off };
+            console::line(render(&loaded.problems, colour).trim_end())?;
+        }
+        for stream in &orphaned(&settings).await {
+            console::say(&super::status::orphan(stream));
+        }
     }
     Ok(if loaded.has_errors() { Exit::Problems } else { Exit::Fine })
+}
+
+/// Journals that no pipeline takes, as the running daemon knows them: checking opens no store by itself.
+async fn orphaned(settings: &Settings) -> Vec<Json> {
+    let Ok(Some(daemon)) = Client::find(settings).await else {
+        return Vec::new();
+    };
+    let status = daemon.get("status").await.unwrap_or_default();
+    status["orphaned"].as_array().cloned().unwrap_or_default()
 }

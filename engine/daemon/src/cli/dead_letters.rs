@@ -79,11 +79,11 @@ async fn by_daemon(command: DeadLetters, client: &Client) -> Result<Exit> {
             let to = if from_source { "source" } else { &to };
             let body = json!({"to": to, "body": edit}).to_string();
             for id in ids {
-                client
-                    .send(Method::POST, &format!("dead-letters/{id}/replay"), body.clone())
-                    .await
-                    .with_context(|| id.clone())?;
-                console::line(&format!("replayed {id}"))?;
+                let path = format!("dead-letters/{id}/replay");
+                let answer =
+                    client.send(Method::POST, &path, body.clone()).await.with_context(|| id.clone())?;
+                let became = if answer["on_its_way"].is_null() { "replayed" } else { "still on its way:" };
+                console::line(&format!("{became} {id}"))?;
             }
         }
         DeadLetters::Drop { ids } => {

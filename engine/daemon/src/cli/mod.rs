@@ -28,9 +28,23 @@ pub(crate) enum Exit {
     Fine,
     /// Files have problems, or tests failed.
     Problems,
+    /// A pipeline failed while it ran.
+    Failed,
     /// Ended by a second signal.
     Signal(u8),
 }
+
+/// What was typed cannot be done: the exit code says so, wherever it is found.
+#[derive(Debug)]
+pub(crate) struct Usage(pub(crate) String);
+
+impl std::fmt::Display for Usage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Usage {}
 
 /// Exit code of a command that was typed wrongly.
 const WRONG_USAGE: u8 = 2;
@@ -69,23 +83,38 @@ struct Global {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the daemon with the pipelines of the given files and folders
+    ///
+    /// It runs until SIGTERM or SIGINT: then it takes no more requests, finishes what is on its way, and ends with
+    /// 0; a second signal ends it at once. SIGHUP reloads, as does every change of a file: what did not change is
+    /// not touched, and a wrong file leaves the last good version running.
     Run(run::Run),
     /// Report every problem of every file, without running anything
     Check(check::Check),
     /// Run the tests that stand in pipeline files
+    ///
+    /// Nothing is sent, read or stored; time and ids are fixed. Ends with 1 if a test fails.
     Test(test::Test),
-    /// Print the graph of each pipeline
+    /// Draw the graph of each pipeline
     Graph(graph::Graph),
     /// Print the JSON Schema of pipeline files, for editors
+    ///
+    /// An editor finds it by a first line in the file:
+    /// `# yaml-language-server: $schema=../schemas/pipeline.schema.json`
     Schema,
-    /// Write a commented starter pipeline
+    /// Write a commented starter pipeline with tests
     New(new::New),
     /// List, show, replay or drop what could not be delivered
     #[command(subcommand)]
     DeadLetters(dead_letters::DeadLetters),
     /// Show records as they pass, one JSON line each
+    ///
+    /// Of a source or step what comes out of it, of a sink what goes into it. Records are left out while the
+    /// reader is slow; pipelines never wait for it.
     Tap(tap::Tap),
     /// Show what a running daemon does
+    ///
+    /// Pipelines with their counters, sources and sinks that do not work, journals that wait, problems in files,
+    /// journals without a pipeline, dead letters.
     Status(status::Status),
     /// Look after the store of a data folder
     #[command(subcommand)]
@@ -94,32 +123,26 @@ enum Command {
 
 /// The whole process.
 pub(crate) fn main() -> ExitCode {
-    let cli = Cli::parse();
-    match dispatch(cli) {
+    match dispatch(Cli::parse()) {
         Ok(Exit::Fine) => ExitCode::SUCCESS,
         Ok(Exit::Problems) => ExitCode::from(1),
+        Ok(Exit::Failed) => ExitCode::from(FAILED),
         Ok(Exit::Signal(code)) => ExitCode::from(code),
-        Err(Failure::Usage(error)) => fail(&error, WRONG_USAGE),
-        Err(Failure::Running(error)) => {
-            let broken_pipe = error
-                .downcast_ref::<std::io::Error>()
-                .is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe);
-            if broken_pipe { ExitCode::SUCCESS } else { fail(&error, FAILED) }
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            say(&format!("error: {error:#}"));
+            ExitCode::from(if error.is::<Usage>() { WRONG_USAGE } else { FAILED })
         }
     }
 }
 
-fn fail(error: &anyhow::Error, code: u8) -> ExitCode {
-    say(&format!("error: {error:#}"));
-    ExitCode::from(code)
+/// Whoever read the output has enough of it.
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let io = error.downcast_ref::<std::io::Error>();
+    io.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
-enum Failure {
-    Usage(anyhow::Error),
-    Running(anyhow::Error),
-}
-
-fn dispatch(cli: Cli) -> Result<Exit, Failure> {
+fn dispatch(cli: Cli) -> Result<Exit> {
     let (global, command) = (cli.global, cli.command);
     let flags = match &command {
         Command::Run(run) => run.layer(),
@@ -128,14 +151,15 @@ fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         Command::Graph(graph) => paths(&graph.paths),
         _ => Layer::default(),
     };
-    let settings = settings(&global, flags).map_err(Failure::Usage)?;
-    logging::start(global.log_format, variable("KAREZ_LOG")).map_err(Failure::Usage)?;
-    perform(command, settings).map_err(Failure::Running)
+    let usage = |error: anyhow::Error| Usage(format!("{error:#}"));
+    let settings = settings(&global, flags).map_err(usage)?;
+    logging::start(global.log_format, variable("KAREZ_LOG")).map_err(usage)?;
+    perform(command, settings)
 }
 
 fn perform(command: Command, settings: Settings) -> Result<Exit> {
     match command {
-        Command::Check(check) => check::perform(&check, settings),
+        Command::Check(check) => on_runtime(check::perform(check, settings)),
         Command::Test(test) => test::perform(&test, settings),
         Command::Graph(graph) => graph::perform(&graph, settings),
         Command::Schema => schema::perform(),

@@ -1,21 +1,25 @@
-//! `karez store`: looks after a data folder that no daemon holds.
+//! `karez store`: looks after a data folder.
 
 use std::io::IsTerminal;
+use std::sync::Arc;
 
 use anyhow::{Result, bail};
+use http::Method;
+use karez_runtime::{DeadLetters, Forgotten};
 use karez_store::{Options, Store as DataStore};
 
 use super::Exit;
 use crate::admin::Client;
 use crate::console::{self, say};
 use crate::diagnostics::counted;
+use crate::memory::Memory;
 use crate::settings::Settings;
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Store {
     /// Read everything in the store and say whether it is whole; changes nothing
     Verify,
-    /// Remove the journal of a pipeline that no longer exists, with its unsettled records
+    /// Remove everything that is kept of a pipeline that no longer exists: journal, dedup keys, positions, dead letters
     Drop {
         /// Name of the pipeline
         name: String,
@@ -26,12 +30,14 @@ pub(crate) enum Store {
 }
 
 pub(super) async fn perform(command: Store, settings: Settings) -> Result<Exit> {
-    if Client::find(&settings).await?.is_some() {
-        bail!("a daemon holds the store in {}; stop it first", settings.data_dir.display());
-    }
-    match command {
-        Store::Verify => verify(settings).await,
-        Store::Drop { name, yes } => remove(settings, &name, yes).await,
+    let daemon = Client::find(&settings).await?;
+    match (command, daemon) {
+        (Store::Verify, Some(_)) => {
+            bail!("a daemon holds the store in {}; stop it first", settings.data_dir.display())
+        }
+        (Store::Verify, None) => verify(settings).await,
+        (Store::Drop { name, yes }, Some(daemon)) => drop_by_daemon(&daemon, &name, yes).await,
+        (Store::Drop { name, yes }, None) => drop_in_store(settings, &name, yes).await,
     }
 }
 
@@ -49,36 +55,50 @@ async fn verify(settings: Settings) -> Result<Exit> {
     Ok(if report.is_sound() { Exit::Fine } else { Exit::Problems })
 }
 
-async fn remove(settings: Settings, name: &str, yes: bool) -> Result<Exit> {
-    let folder = settings.data_dir;
-    let store = tokio::task::spawn_blocking(move || DataStore::open(folder, Options::default())).await??;
-    let events = store.events();
-    let streams: Vec<_> = events.streams().into_iter().filter(|stream| *stream.pipeline == *name).collect();
-    let unsettled: u64 = streams.iter().map(|stream| events.stats(stream).unsettled).sum();
-    let agreed = yes
-        || agrees(
-            &format!(
-                "{} of {name} with {unsettled} unsettled records will be gone for good. Type the name to agree: ",
-                counted(streams.len(), "journal")
-            ),
-            name,
-        )?;
-    if agreed {
-        for stream in &streams {
-            events.remove(stream).await?;
-        }
-        events.flush().await?;
-        console::line(&format!("removed {}", counted(streams.len(), "journal")))?;
+async fn drop_by_daemon(daemon: &Client, name: &str, yes: bool) -> Result<Exit> {
+    if !yes && !agrees(name)? {
+        return Ok(Exit::Problems);
     }
-    store.close().await?;
-    Ok(if agreed { Exit::Fine } else { Exit::Problems })
+    let forgotten = daemon.send(Method::DELETE, &format!("pipelines/{name}/state"), "").await?;
+    let n = |key: &str| forgotten[key].as_u64().unwrap_or_default();
+    tell(n("journals"), n("unsettled"), n("positions"), n("dead_letters"))?;
+    Ok(Exit::Fine)
 }
 
-fn agrees(question: &str, name: &str) -> Result<bool> {
+async fn drop_in_store(settings: Settings, name: &str, yes: bool) -> Result<Exit> {
+    let folder = settings.data_dir;
+    let store = tokio::task::spawn_blocking(move || DataStore::open(folder, Options::default())).await??;
+    let memory = Memory::new(store);
+    let dropped = async {
+        if !yes && !agrees(name)? {
+            return Ok(Exit::Problems);
+        }
+        let letters = DeadLetters::open(Arc::clone(memory.progress())).await?;
+        let Forgotten { journals, unsettled, positions, dead_letters } =
+            memory.forget(name, &letters).await?;
+        tell(journals, unsettled, positions, dead_letters)?;
+        Ok(Exit::Fine)
+    };
+    let dropped = dropped.await;
+    memory.close().await?;
+    dropped
+}
+
+fn tell(journals: u64, unsettled: u64, positions: u64, dead_letters: u64) -> Result<()> {
+    let counted = |n: u64, noun| counted(usize::try_from(n).unwrap_or(usize::MAX), noun);
+    let journals =
+        format!("{} with {}", counted(journals, "journal"), counted(unsettled, "unsettled record"));
+    let rest = format!("{}, {}", counted(positions, "position"), counted(dead_letters, "dead letter"));
+    Ok(console::line(&format!("removed {journals}, {rest}"))?)
+}
+
+fn agrees(name: &str) -> Result<bool> {
     if !std::io::stdin().is_terminal() {
         bail!("nobody is there to ask; say --yes");
     }
-    say(question);
+    say(&format!(
+        "Journal, dedup keys, positions and dead letters of {name} will be gone for good. Type the name to agree:"
+    ));
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer)?;
     Ok(answer.trim() == name)

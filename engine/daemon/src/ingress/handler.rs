@@ -1,18 +1,23 @@
 //! From a request to its endpoint: path, admission, body, call. Every refusal that is decided here
 //! has its answer here.
 
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::header::{CONNECTION, HeaderValue, RETRY_AFTER};
 use http::{Request, Response, StatusCode};
-use hyper::body::Incoming;
-use karez_api::{Endpoint, Fault, Mount, RequestHead};
+use hyper::body::{Body, Incoming};
+use karez_api::{Claim, Endpoint, Fault, Mount, RequestHead};
 
 use super::routes::Routes;
-use crate::server::{self, BodyFault, Detached, Handler, HandlerFuture, Payload, error};
+use crate::server::{self, BodyFault, Budget, Detached, Handler, HandlerFuture, Payload, error};
+
+/// Bytes of memory for bodies of requests that are not answered yet, of all senders together.
+const BODY_BYTES: usize = 128 << 20;
 
 /// Whether requests are taken at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,18 +37,20 @@ pub(crate) struct RejectionCounts {
     too_large: AtomicU64,
     too_slow: AtomicU64,
     broken: AtomicU64,
+    no_room: AtomicU64,
     unavailable: AtomicU64,
 }
 
 impl RejectionCounts {
     /// Reason and count.
-    pub(crate) fn all(&self) -> [(&'static str, u64); 5] {
+    pub(crate) fn all(&self) -> [(&'static str, u64); 6] {
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         [
             ("unknown_path", count(&self.unknown_path)),
             ("too_large", count(&self.too_large)),
             ("too_slow", count(&self.too_slow)),
             ("broken", count(&self.broken)),
+            ("no_room", count(&self.no_room)),
             ("unavailable", count(&self.unavailable)),
         ]
     }
@@ -53,7 +60,10 @@ impl RejectionCounts {
 pub(crate) struct Ingress {
     routes: Routes,
     gate: AtomicU8,
+    /// Paths that pipelines have, whether they serve them at this moment or not.
+    expected: ArcSwap<HashSet<String>>,
     rejected: RejectionCounts,
+    bodies: Budget,
     detached: Detached,
 }
 
@@ -63,13 +73,32 @@ impl Ingress {
         Self {
             routes: Routes::default(),
             gate: AtomicU8::new(Gate::Starting as u8),
+            expected: ArcSwap::default(),
             rejected: RejectionCounts::default(),
+            bodies: Budget::new(BODY_BYTES),
             detached: Detached::new(),
         }
     }
 
     pub(crate) fn set_gate(&self, gate: Gate) {
         self.gate.store(gate as u8, Ordering::Release);
+    }
+
+    /// Says which paths are to be served: until they are, a sender is asked to come again.
+    pub(crate) fn expect<'a>(&self, claims: impl IntoIterator<Item = &'a Claim>) {
+        let paths = claims.into_iter().filter_map(path).map(str::to_owned);
+        self.expected.store(Arc::new(paths.collect()));
+    }
+
+    #[cfg(test)]
+    pub(crate) fn serves(&self, path: &str) -> bool {
+        self.routes.find(path).is_some()
+    }
+
+    /// Returns once nobody but `pipeline` serves the paths among `claims`.
+    pub(crate) async fn free(&self, pipeline: &str, claims: &[Claim]) {
+        let paths: Vec<&str> = claims.iter().filter_map(path).collect();
+        self.routes.free(pipeline, &paths).await;
     }
 
     pub(crate) fn rejected(&self) -> &RejectionCounts {
@@ -92,21 +121,29 @@ impl Ingress {
     async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Bytes> {
         let endpoint = match self.endpoint(request.uri().path()) {
             Ok(endpoint) => endpoint,
-            Err(refusal) => return *refusal,
+            Err(refusal) => return unread(*refusal, request.body()),
         };
         let (parts, body) = request.into_parts();
         let head = RequestHead { parts, peer };
         if let Err(refusal) = endpoint.admit(&head) {
-            return refusal;
+            return unread(refusal, &body);
         }
         let max = endpoint.max_body();
-        match server::read(body, max).await {
-            Ok(body) => self.detached.keep(async move { endpoint.call(head, body).await }).await,
+        let mut charge = self.bodies.open();
+        match server::read(body, max, &mut charge).await {
+            Ok(body) => {
+                let call = async move {
+                    let answer = endpoint.call(head, body).await;
+                    drop(charge);
+                    answer
+                };
+                self.detached.keep(call).await
+            }
             Err(fault) => self.refuse_body(fault, max),
         }
     }
 
-    fn endpoint(&self, path: &str) -> Result<Arc<dyn Endpoint>, Box<Response<Bytes>>> {
+    pub(super) fn endpoint(&self, path: &str) -> Result<Arc<dyn Endpoint>, Box<Response<Bytes>>> {
         let gate = self.gate();
         if gate == Gate::Shut {
             count(&self.rejected.unavailable);
@@ -119,12 +156,19 @@ impl Ingress {
             count(&self.rejected.unavailable);
             return Err(Box::new(unavailable("pipelines are being started")));
         }
+        if self.expected.load().contains(path) {
+            count(&self.rejected.unavailable);
+            return Err(Box::new(unavailable("the pipeline of this path does not run at the moment")));
+        }
         count(&self.rejected.unknown_path);
         Err(Box::new(error(StatusCode::NOT_FOUND, "unknown_path", "no pipeline listens on this path")))
     }
 
     fn refuse_body(&self, fault: BodyFault, max: usize) -> Response<Bytes> {
         let (counter, refusal) = match fault {
+            BodyFault::NoRoom => {
+                (&self.rejected.no_room, unavailable("too many bodies are on their way at the moment"))
+            }
             BodyFault::TooLarge => {
                 let message = format!("the body is larger than {max} bytes");
                 (&self.rejected.too_large, error(StatusCode::PAYLOAD_TOO_LARGE, "too_large", &message))
@@ -155,6 +199,13 @@ impl Handler for Ingress {
     }
 }
 
+fn path(claim: &Claim) -> Option<&str> {
+    match claim {
+        Claim::IngressPath(path) => Some(path),
+        Claim::File(_) | Claim::Stdio(_) => None,
+    }
+}
+
 fn count(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
 }
@@ -163,6 +214,11 @@ fn unavailable(message: &str) -> Response<Bytes> {
     let mut response = error(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message);
     response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("5"));
     response
+}
+
+/// A refusal before the body was read: where there is one, the connection cannot be used again.
+fn unread(refusal: Response<Bytes>, body: &Incoming) -> Response<Bytes> {
+    if body.is_end_stream() { refusal } else { closing(refusal) }
 }
 
 /// What is left of the request is not worth reading: the connection ends with this answer.

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use karez_api::{Endpoint, Fault, Mount};
+use tokio::sync::Notify;
 
 #[derive(Clone)]
 struct Route {
@@ -13,6 +14,13 @@ struct Route {
     /// Tells this mount from an earlier one of the same owner on the same path.
     mount: u64,
     endpoint: Arc<dyn Endpoint>,
+}
+
+impl Route {
+    /// Owners are called `pipeline/source`.
+    fn belongs_to(&self, pipeline: &str) -> bool {
+        self.owner.split('/').next() == Some(pipeline)
+    }
 }
 
 type Table = HashMap<Arc<str>, Route>;
@@ -27,6 +35,8 @@ struct Inner {
     /// Held while the table is replaced.
     writer: Mutex<()>,
     mounts: AtomicU64,
+    /// Told whenever a path has come free.
+    freed: Notify,
 }
 
 impl Routes {
@@ -51,6 +61,21 @@ impl Routes {
         Ok(Mount::new(move || routes.unmount(&path, mount)))
     }
 
+    /// Returns once no pipeline but `pipeline` has a node on any of these paths.
+    pub(super) async fn free(&self, pipeline: &str, paths: &[&str]) {
+        loop {
+            let mut freed = std::pin::pin!(self.0.freed.notified());
+            // From here on nothing is missed.
+            freed.as_mut().enable();
+            let table = self.0.table.load_full();
+            let held = |path: &str| table.get(path).is_some_and(|route| !route.belongs_to(pipeline));
+            if !paths.iter().any(|path| held(path)) {
+                return;
+            }
+            freed.await;
+        }
+    }
+
     /// Leaves a later mount on the same path alone.
     fn unmount(&self, path: &str, mount: u64) {
         self.change(|table| {
@@ -58,6 +83,7 @@ impl Routes {
                 table.remove(path);
             }
         });
+        self.0.freed.notify_waiters();
     }
 
     fn change<T>(&self, change: impl FnOnce(&mut Table) -> T) -> T {
@@ -112,5 +138,16 @@ mod tests {
         assert!(routes.find("/a").is_some());
         drop(new);
         assert!(routes.find("/a").is_none());
+    }
+
+    #[tokio::test]
+    async fn a_path_is_free_once_its_holder_let_go() {
+        let routes = Routes::default();
+        let held = routes.mount("orders/source", "/a", Arc::new(Nothing)).unwrap();
+        routes.free("orders", &["/a", "/b"]).await;
+        let mut free = std::pin::pin!(routes.free("refunds", &["/b", "/a"]));
+        assert!(futures_util::poll!(&mut free).is_pending());
+        drop(held);
+        free.await;
     }
 }

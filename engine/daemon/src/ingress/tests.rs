@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::StatusCode;
-use karez_api::{Endpoint, Ingress as _, RequestHead, Response};
+use karez_api::{Claim, Endpoint, Ingress as _, RequestHead, Response};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -88,4 +88,16 @@ async fn a_shut_gate_asks_to_come_again() {
     let answer = exchange(Gate::Shut, b"POST /echo HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n").await;
     assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
     assert!(answer.contains("retry-after: 5"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_path_whose_pipeline_does_not_run_is_not_unknown() {
+    let ingress = Ingress::new();
+    ingress.set_gate(Gate::Open);
+    let status = |path: &str| ingress.endpoint(path).err().map(|refusal| refusal.status().as_u16());
+    ingress.expect(&[Claim::IngressPath("/webhooks/a".into())]);
+    assert_eq!(status("/webhooks/a"), Some(503));
+    assert_eq!(status("/webhooks/b"), Some(404));
+    let _mount = ingress.mount("a/source", "/webhooks/a", Arc::new(Echo)).unwrap();
+    assert_eq!(status("/webhooks/a"), None);
 }

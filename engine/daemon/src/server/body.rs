@@ -7,6 +7,8 @@ use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 use tokio::time::{Instant, timeout_at};
 
+use super::budget::Charge;
+
 /// A body that makes no progress is given up after this long.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Each of so many bytes buys another second, up to [`LONGEST`].
@@ -18,6 +20,8 @@ const LONGEST: Duration = Duration::from_secs(30);
 pub(crate) enum BodyFault {
     TooLarge,
     TooSlow,
+    /// The bodies of other requests take all memory that there is for bodies.
+    NoRoom,
     /// The client went away or broke the framing.
     Broken,
 }
@@ -31,8 +35,8 @@ fn announces_more_than(body: &Incoming, max: usize) -> bool {
 ///
 /// # Errors
 /// Larger than `max` (told from `Content-Length` before reading where there is one), slower than
-/// the deadline allows, or broken off.
-pub(crate) async fn read(mut body: Incoming, max: usize) -> Result<Bytes, BodyFault> {
+/// the deadline allows, more than `charge` may take, or broken off.
+pub(crate) async fn read(mut body: Incoming, max: usize, charge: &mut Charge) -> Result<Bytes, BodyFault> {
     if announces_more_than(&body, max) {
         return Err(BodyFault::TooLarge);
     }
@@ -56,6 +60,9 @@ pub(crate) async fn read(mut body: Incoming, max: usize) -> Result<Bytes, BodyFa
         let Ok(data) = frame.into_data() else {
             continue;
         };
+        if !charge.take(data.len()) {
+            return Err(BodyFault::NoRoom);
+        }
         // Most bodies come in one piece, which is passed on as it is.
         if received == 0 {
             whole = data;

@@ -5,11 +5,15 @@
 
 mod answer;
 mod body;
+mod budget;
 mod connection;
 mod detached;
 mod listener;
+mod serving;
 
 pub(crate) use answer::{Payload, error, json_of, text};
 pub(crate) use body::{BodyFault, read};
+pub(crate) use budget::Budget;
 pub(crate) use detached::Detached;
 pub(crate) use listener::{Handler, HandlerFuture, Limits, Server};
+pub(crate) use serving::Serving;

@@ -211,7 +211,7 @@ impl Conductor {
         let sinks = self.sinks.iter().map(|driver| driver.name.clone()).collect();
         // The settler knows sinks and sources by number.
         drop(handle.cx.notices.send(Notice::Renumber { source: index, sinks }).await);
-        handle.cx.intake = part.intake;
+        handle.prepare = Arc::clone(&part.intake.prepare);
         handle
     }
 

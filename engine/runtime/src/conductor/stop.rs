@@ -32,6 +32,7 @@ impl Conductor {
             if !journals {
                 handle.stop_journal.cancel();
             }
+            handle.cx.intake.close().await;
         }
         self.core.drain();
         loop {

@@ -164,3 +164,55 @@ fn a_condition_is_strict_and_exact() {
         assert!(error.contains(help), "{setting}: {error}");
     }
 }
+
+/// Compiles a setting of which `${…}` wrote the given bytes: its problem as `code place: help`, or nothing.
+fn with_literal(kind: &str, setting: &str, literal: std::ops::Range<usize>) -> Option<String> {
+    let at = Path::root().field("s");
+    let vars = Arc::new(JsonMap::new());
+    let literal = BTreeMap::from([(at.clone(), vec![literal])]);
+    let warnings = RefCell::default();
+    let scope = Scope { vars: &vars, literal: &literal, warnings: &warnings };
+    let setting = json!(setting);
+    let problems = match kind {
+        "value" => Languages.value(&scope, &at, &setting).err(),
+        "text" => Languages.text(&scope, &at, setting.as_str().unwrap(), Escape::None).err(),
+        "condition" => Languages.condition(&scope, &at, &setting).err(),
+        "jq" => super::Program::compile(&scope, &at, &setting).err().map(|problem| vec![problem]),
+        _ => unreachable!(),
+    };
+    let problem = problems?.remove(0);
+    Some(format!("{} {:?}: {}", problem.code, problem.within.unwrap(), problem.help.unwrap()))
+}
+
+#[test]
+fn what_the_environment_brings_in_is_text_and_never_code() {
+    assert_eq!(with_literal("value", "$.a", 0..3), None);
+    assert_eq!(with_literal("value", "{{a}}", 0..5), None);
+    assert_eq!(with_literal("text", "x{{a}}", 1..6), None);
+    for (kind, setting, literal, expected) in [
+        ("value", "$.name", 2..6, "bad-jsonpath 2..6: what ${…} brings in is literal text"),
+        ("condition", "@.a == 'eu'", 8..10, "bad-jsonpath 8..10: put it under `vars:`"),
+        ("jq", ".a == \"eu\"", 7..9, "bad-jq 7..9: put it under `vars:`"),
+    ] {
+        let problem = with_literal(kind, setting, literal).unwrap();
+        assert!(problem.starts_with(expected), "{problem}");
+    }
+}
+
+#[test]
+fn a_condition_that_asks_for_existence_is_warned_of_at_its_place() {
+    let warned = |setting: &str| {
+        let (vars, literal) = (Arc::new(JsonMap::new()), BTreeMap::new());
+        let warnings = RefCell::new(Vec::new());
+        let scope = Scope { vars: &vars, literal: &literal, warnings: &warnings };
+        assert!(Languages.condition(&scope, &Path::root(), &json!(setting)).is_ok(), "{setting}");
+        let warnings = warnings.into_inner();
+        warnings.into_iter().map(|warning| (warning.code, warning.within.unwrap())).collect::<Vec<_>>()
+    };
+    assert_eq!(warned("@.paid"), [("existence-test", 0..6)]);
+    assert_eq!(warned("@.n == 1 && @.paid"), [("existence-test", 12..18)]);
+    assert_eq!(warned("@.a || @.b"), [("existence-test", 0..3), ("existence-test", 7..10)]);
+    for setting in ["@.paid == true", "count(@.tags[*]) > 0", "@.tags[?@ == 'x']", "search(@.a, 'x')"] {
+        assert_eq!(warned(setting), [], "{setting}");
+    }
+}

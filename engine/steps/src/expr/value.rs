@@ -116,7 +116,11 @@ fn pick(at: &Path, text: &str, literal: Option<&std::ops::Range<usize>>) -> Resu
             format!("{text:?} begins with $ but is not a path"),
         )
         .within(0..text.len())
-        .help(format!("write {{literal: {text:?}}} for the text itself, $.name for a field")));
+        // `${` in a file would be read as a variable.
+        .help(format!(
+            "write {{literal: {:?}}} for the text itself, $.name for a field",
+            text.replace("${", "$${")
+        )));
     }
     parse_pick(text).map(Node::Pick).map_err(|mistake| mistake.problem("bad-jsonpath", at))
 }

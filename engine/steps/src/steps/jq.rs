@@ -27,11 +27,11 @@ impl JsonSchema for JqSpec {
         json_schema!({
             "description": "a jq program; `$meta` and `$vars` are at hand",
             "oneOf": [
-                {"type": "string", "x-karez-kind": "value", "description": "the program"},
+                {"type": "string", "x-karez-kind": "jq", "description": "the program"},
                 {
                     "type": "object",
                     "properties": {
-                        "program": {"type": "string", "x-karez-kind": "value", "description": "the program"},
+                        "program": {"type": "string", "x-karez-kind": "jq", "description": "the program"},
                         "unbounded": {"type": "boolean", "default": false, "description": "allows recursion, repeat, while, until and recurse(f); a run over 1 s is still given up"}
                     },
                     "required": ["program"],

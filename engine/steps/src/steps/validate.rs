@@ -1,11 +1,14 @@
 //! `validate`: refuses records that do not fit a JSON Schema (draft 2020-12).
 
-use jsonschema::{Draft, PatternOptions, Validator};
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
+
+use jsonschema::{Draft, PatternOptions, ValidationError, Validator};
 use karez_api::{Checker, Emit, Fault, Json, Path, Problem, Record, Step, StepSpec};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 
-use crate::expr::tree;
+use crate::expr::{suggest, tree};
 
 /// Errors that a refusal lists.
 const MAX_LISTED: usize = 3;
@@ -64,8 +67,13 @@ impl StepSpec for ValidateSpec {
             _ => return wrong(cx),
         };
         let inline = matches!(&self.0, Json::Object(fields) if fields.contains_key("schema"));
-        let validator = compile(&schema).map_err(|bad| cx.report(bad.problem(&at, inline))).ok()?;
-        Some(Box::new(Validate(validator)))
+        match shared(&schema) {
+            Ok(validator) => Some(Box::new(Validate(validator))),
+            Err(mistakes) => {
+                mistakes.into_iter().for_each(|mistake| cx.report(mistake.problem(&at, inline)));
+                None
+            }
+        }
     }
 }
 
@@ -92,30 +100,66 @@ fn named(cx: &Checker<'_>, at: &Path, name: &str) -> Option<Json> {
 struct BadSchema {
     keys: Vec<String>,
     message: String,
+    help: Option<String>,
 }
 
 impl BadSchema {
     fn problem(self, at: &Path, inline: bool) -> Problem {
-        if !inline {
-            let place = self.keys.join("/");
-            return Problem::error(
-                "bad-schema",
-                at.clone(),
-                format!("bad schema at /{place}: {}", self.message),
-            );
-        }
-        let at = self.keys.iter().fold(at.clone(), |at, key| match key.parse() {
+        let message = match inline {
+            true => format!("bad schema: {}", self.message),
+            false => format!("bad schema at /{}: {}", self.keys.join("/"), self.message),
+        };
+        let keys = if inline { self.keys } else { Vec::new() };
+        let at = keys.iter().fold(at.clone(), |at, key| match key.parse() {
             Ok(index) => at.index(index),
             Err(_) => at.field(key),
         });
-        Problem::error("bad-schema", at, format!("bad schema: {}", self.message))
+        Problem { help: self.help, ..Problem::error("bad-schema", at, message) }
+    }
+
+    fn new(error: &ValidationError<'_>) -> Self {
+        let keys: Vec<String> = error.instance_path().as_str().split('/').skip(1).map(unescape).collect();
+        if keys.last().is_some_and(|key| key == "type") {
+            let found = error.instance().as_str().unwrap_or_default();
+            let help = match suggest(found, TYPES.into_iter()) {
+                Some(near) => format!("did you mean {near:?}?"),
+                None => format!("there are {}", TYPES.join(", ")),
+            };
+            return Self { keys, message: format!("{} is not a type", error.instance()), help: Some(help) };
+        }
+        Self { keys, message: error.to_string(), help: None }
     }
 }
 
-fn compile(schema: &Json) -> Result<Validator, BadSchema> {
+/// The types of JSON Schema.
+const TYPES: [&str; 7] = ["null", "boolean", "object", "array", "number", "string", "integer"];
+
+/// Validators in use, by the text of their schema: a thousand pipelines that use one schema share one.
+static VALIDATORS: LazyLock<Mutex<HashMap<String, Weak<Validator>>>> = LazyLock::new(Mutex::default);
+
+fn shared(schema: &Json) -> Result<Arc<Validator>, Vec<BadSchema>> {
+    let text = schema.to_string();
+    let mut validators = VALIDATORS.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(validator) = validators.get(&text).and_then(Weak::upgrade) {
+        return Ok(validator);
+    }
+    let validator = Arc::new(compile(schema)?);
+    validators.retain(|_, validator| validator.strong_count() > 0);
+    validators.insert(text, Arc::downgrade(&validator));
+    Ok(validator)
+}
+
+fn compile(schema: &Json) -> Result<Validator, Vec<BadSchema>> {
     if let Some((keys, reference)) = remote_reference(schema, &mut Vec::new()) {
         let message = format!("{reference} is not inside this schema, and nothing is fetched");
-        return Err(BadSchema { keys, message });
+        return Err(vec![BadSchema { keys, message, help: Some("write it out under `$defs`".into()) }]);
+    }
+    let mistakes: Vec<_> = jsonschema::draft202012::meta::validator()
+        .iter_errors(schema)
+        .map(|error| BadSchema::new(&error))
+        .collect();
+    if !mistakes.is_empty() {
+        return Err(mistakes);
     }
     jsonschema::options()
         .with_draft(Draft::Draft202012)
@@ -123,10 +167,7 @@ fn compile(schema: &Json) -> Result<Validator, BadSchema> {
         .should_validate_formats(true)
         .offline()
         .build(schema)
-        .map_err(|error| BadSchema {
-            keys: error.instance_path().as_str().split('/').skip(1).map(unescape).collect(),
-            message: error.to_string(),
-        })
+        .map_err(|error| vec![BadSchema::new(&error)])
 }
 
 /// RFC 6901 §4.
@@ -159,7 +200,7 @@ fn remote_reference(schema: &Json, keys: &mut Vec<String>) -> Option<(Vec<String
     }
 }
 
-struct Validate(Validator);
+struct Validate(Arc<Validator>);
 
 impl Step for Validate {
     fn apply(&self, record: Record, out: &mut Emit) -> Result<(), Fault> {

@@ -187,8 +187,8 @@ impl<'a> Check<'a> {
             BinaryOp::Comma => self.loops += 1,
             BinaryOp::Math(Math::Mul) => self.plain = false,
             BinaryOp::UpdateMath(Math::Mul) => {
-                let mistake = Mistake::new(0..self.code.len(), "*= is not bounded");
-                return Err(mistake.help("write .x = .x * …"));
+                let mistake = Mistake::new(0..self.code.len(), "*= does not exist here");
+                return Err(mistake.help("write .x |= . * …"));
             }
             BinaryOp::Assign | BinaryOp::Update | BinaryOp::UpdateMath(_) | BinaryOp::UpdateAlt => {
                 self.loops += 1

@@ -1,8 +1,10 @@
 //! From a setting to a program.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::AtomicU32;
 
 use jaq_core::Compiler;
+use jaq_core::compile::Undefined;
 use jaq_core::data::JustLut;
 use jaq_core::load::lex::Lexer;
 use jaq_core::load::parse::{Def, Parser, Term};
@@ -12,8 +14,9 @@ use karez_api::{Json, Path, Problem, Scope};
 
 use super::Program;
 use super::check::Check;
-use super::natives;
+use super::{library, natives};
 use crate::expr::mistake::Mistake;
+use crate::expr::suggest;
 
 /// Longest program, in bytes.
 const MAX_LENGTH: usize = 64 * 1024;
@@ -30,6 +33,9 @@ pub(super) fn compile(scope: &Scope<'_>, at: &Path, setting: &Json) -> Result<Pr
         return Err(Problem::error(CODE, at, "${…} cannot stand in a jq program")
             .within(range.clone())
             .help("put it under `vars:` and write $vars.name"));
+    }
+    if code.trim().is_empty() {
+        return Err(Problem::error(CODE, at, "the program is empty").help("`.` is the record itself"));
     }
     bounded(code).map_err(|mistake| mistake.problem(CODE, &at))?;
     let mut term = parse(code).map_err(|mistake| mistake.problem(CODE, &at))?;
@@ -118,14 +124,24 @@ fn first_line(text: &str) -> String {
     text.lines().next().unwrap_or_default().chars().take(40).collect()
 }
 
-/// Joins the program with the library. It goes in as a definition, since only those can be given as trees.
+/// Joins the program with what it needs of the library; where that is not enough, with all of it,
+/// for a message that is about the program.
 fn link<'a>(code: &'a str, term: Term<&'a str>) -> Result<jaq_core::Filter<JustLut<Val>>, Mistake> {
+    let needed = library::needed_by(&term);
+    link_with(needed, code, term.clone()).or_else(|_| link_with(library::all(), code, term))
+}
+
+/// The program goes in as a definition, since only those can be given as trees.
+fn link_with<'a>(
+    library: impl IntoIterator<Item = &'static Def<&'static str>>,
+    code: &'a str,
+    term: Term<&'a str>,
+) -> Result<jaq_core::Filter<JustLut<Val>>, Mistake> {
     // The library's names live longer than the program's.
     let shorten = |definition: Def<&'static str>| -> Def<&'a str> { definition };
-    let library = jaq_core::defs().chain(jaq_std::defs()).chain(jaq_json::defs());
     let definitions = library
-        .filter(|definition| !natives::OFF_DEFINITIONS.contains(&definition.name))
-        .map(shorten)
+        .into_iter()
+        .map(|definition| shorten(definition.clone()))
         .chain(std::iter::once(Def { name: MAIN, args: Vec::new(), body: term }));
     let arena = Arena::default();
     let modules = Loader::new(definitions)
@@ -142,7 +158,7 @@ fn undefined(code: &str, errors: &jaq_core::compile::Errors<&str, ()>) -> Mistak
     let bytes = code.as_bytes().as_ptr_range();
     let mine = errors.iter().flat_map(|(_, errors)| errors).find(|(name, _)| bytes.contains(&name.as_ptr()));
     match mine {
-        Some((name, kind)) => Mistake::new(span(code, name), format!("unknown {} {name}", kind.as_str())),
+        Some((name, kind)) => unknown(name, kind, span(code, name)),
         None => {
             let names: Vec<_> = errors.iter().flat_map(|(_, errors)| errors).map(|(name, _)| *name).collect();
             Mistake::new(
@@ -150,5 +166,31 @@ fn undefined(code: &str, errors: &jaq_core::compile::Errors<&str, ()>) -> Mistak
                 format!("the program needs {}, which does not exist here", names.join(", ")),
             )
         }
+    }
+}
+
+fn unknown(name: &str, kind: &Undefined, within: std::ops::Range<usize>) -> Mistake {
+    let Undefined::Filter(arity) = kind else {
+        let mistake = Mistake::new(within, format!("unknown {} {name}", kind.as_str()));
+        return match kind {
+            Undefined::Var => mistake.help("there are $meta, $vars and what the program itself names"),
+            _ => mistake,
+        };
+    };
+    let known: Vec<(&str, usize)> = library::all()
+        .map(|definition| (definition.name, definition.args.len()))
+        .chain(natives::all().map(|(name, arguments, _)| (name, arguments.len())))
+        .collect();
+    let takes: BTreeSet<usize> =
+        known.iter().filter(|(other, _)| *other == name).map(|(_, arity)| *arity).collect();
+    if !takes.is_empty() {
+        let takes: Vec<String> = takes.iter().map(ToString::to_string).collect();
+        let message = format!("{name} does not take {arity} arguments");
+        return Mistake::new(within, message).help(format!("it takes {}", takes.join(" or ")));
+    }
+    let mistake = Mistake::new(within, format!("unknown filter {name}"));
+    match suggest(name, known.iter().map(|(name, _)| *name)) {
+        Some(near) => mistake.help(format!("did you mean {near}?")),
+        None => mistake.help(format!("a field is written .{name}, text \"{name}\"")),
     }
 }

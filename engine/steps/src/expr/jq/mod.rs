@@ -3,6 +3,7 @@
 
 mod check;
 mod compile;
+mod library;
 mod natives;
 mod pool;
 mod values;

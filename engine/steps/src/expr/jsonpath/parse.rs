@@ -102,6 +102,7 @@ fn unexpected_in_path(rest: &str, at: usize) -> Mistake {
         '-' => mistake.help("a name with a hyphen is written in brackets: $['first-name']"),
         ' ' => mistake.help("a name with a blank is written in brackets: $['first name']; text with a pick in it is a template: \"{{a}} b\""),
         '(' => mistake.help("paths have no functions here; compute with {jq: '…'}"),
+        ',' => mistake.help("a pick picks once; text with picks in it is a template: \"{{a}}, {{b}}\""),
         '+' | '*' | '/' | '|' => mistake.help("a pick only picks; compute with {jq: '…'}"),
         _ => mistake,
     }
@@ -158,7 +159,7 @@ fn selector(cursor: &mut Cursor<'_>) -> Result<Selector, Mistake> {
         Some(next) => {
             Err(Mistake::new(at..at + next.len_utf8(), format!("expected a selector, found {next:?}")))
         }
-        None => Err(Mistake::new(at..at, "a selector is missing")),
+        None => Err(Mistake::new(at..at, "the bracket is not closed").help("write [0], [*] or ['name']")),
     }
 }
 

@@ -70,7 +70,12 @@ impl Protected {
             Some(end) if here.starts_with("{{") => end + 2,
             _ => here.chars().next().map_or(0, char::len_utf8),
         };
-        self.original(start)..self.original(start + length)
+        self.bytes(start..start + length)
+    }
+
+    /// Bytes of the protected source, as bytes of the setting.
+    pub(super) fn bytes(&self, protected: Range<usize>) -> Range<usize> {
+        self.original(protected.start)..self.original(protected.end)
     }
 
     fn original(&self, at: usize) -> usize {

@@ -169,11 +169,51 @@ fn bounded(protected: &Protected) -> Result<(), Mistake> {
 }
 
 fn syntax(error: &TemplateError, protected: &Protected) -> Mistake {
+    if let Some(mistake) = unclosed(protected) {
+        return mistake;
+    }
     let within = error.pos().map_or(0..0, |(line, column)| protected.place(line, column));
     let reason = error.reason().to_string();
-    let reason = reason.strip_prefix("invalid handlebars syntax: ").unwrap_or(&reason);
-    Mistake::new(within, format!("bad template: {}", reason.trim()))
+    // The parser lists the rules of its grammar, which say nothing to people.
+    let reason = match reason.strip_prefix("invalid handlebars syntax: ") {
+        Some(_) => "this cannot be read as a template",
+        None => reason.trim(),
+    };
+    Mistake::new(within, reason)
         .help("{{a.b}} prints a field, {{helper a}} calls, {{#if a}}…{{else}}…{{/if}} decides")
+}
+
+/// The mistakes that people make most: braces and blocks that are not closed.
+fn unclosed(protected: &Protected) -> Option<Mistake> {
+    let source = &protected.source;
+    let mut open: Vec<(usize, usize, &str)> = Vec::new();
+    let mut from = 0;
+    while let Some(found) = source[from..].find("{{") {
+        let start = from + found;
+        let Some(length) = source[start..].find("}}") else {
+            return Some(
+                Mistake::new(protected.bytes(start..start + 2), "this {{ is not closed")
+                    .help("write }} behind it"),
+            );
+        };
+        let end = start + length + 2;
+        let inner = source[start + 2..end - 2].trim_matches(['~', '{', ' ']);
+        if inner.is_empty() {
+            return Some(Mistake::new(protected.bytes(start..end), "nothing stands between {{ and }}"));
+        }
+        if let Some(block) = inner.strip_prefix('#') {
+            open.push((start, end, block.split_whitespace().next().unwrap_or_default()));
+        } else if inner.starts_with('/') {
+            open.pop();
+        }
+        from = end;
+    }
+    let (start, end, name) = open.pop()?;
+    let message = format!("the block {name} is not closed");
+    Some(
+        Mistake::new(protected.bytes(start..end), message)
+            .help(format!("write {{{{/{name}}}}} where it ends")),
+    )
 }
 
 /// An element that needs no engine.

@@ -216,10 +216,10 @@ impl Rewrite<'_> {
 
     fn unknown_helper(&self, name: &str) -> Mistake {
         let mistake = self.mistake(format!("unknown helper {name}"));
-        let names = HELPERS.iter().map(|helper| helper.name).chain(["now", "uuid"]);
-        match suggest(name, names) {
+        let names: Vec<&str> = HELPERS.iter().map(|helper| helper.name).chain(["now", "uuid"]).collect();
+        match suggest(name, names.iter().copied()) {
             Some(name) => mistake.help(format!("did you mean {name}?")),
-            None => mistake,
+            None => mistake.help(format!("there are {}", names.join(", "))),
         }
     }
 

@@ -19,7 +19,7 @@ const COMPARISONS: [(&str, Comparison); 6] = [
 ];
 
 /// What people write from habit, and what is meant.
-const HABITS: [(&str, &str); 15] = [
+const HABITS: [(&str, &str); 16] = [
     ("&&", "a condition is missing on one side of &&"),
     ("||", "a condition is missing on one side of ||"),
     ("and", "write && for \"and\""),
@@ -35,6 +35,7 @@ const HABITS: [(&str, &str); 15] = [
     ("-", "conditions do not calculate; a name with a hyphen is written in brackets: @['first-name']"),
     ("*", "conditions do not calculate; use {jq: '…'}"),
     ("/", "conditions do not calculate; use {jq: '…'}"),
+    ("{{", "a condition takes no template; write @.name for a field"),
 ];
 
 /// The mistake of something that stands where an expression should have ended.

@@ -1,0 +1,140 @@
+//! A folder of a test's own, with what a user has in theirs, and karez's commands run inside it.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde_json::Value as Json;
+use tempfile::TempDir;
+
+/// A folder that goes with the test.
+pub struct Folder(TempDir);
+
+impl Default for Folder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Folder {
+    /// With an empty `pipelines`.
+    #[must_use]
+    pub fn new() -> Self {
+        let folder = Self(tempfile::Builder::new().prefix("karez-").tempdir().unwrap());
+        std::fs::create_dir(folder.at("pipelines")).unwrap();
+        folder
+    }
+
+    /// With `pipelines/NAME.yaml`.
+    #[must_use]
+    pub fn with(self, name: &str, pipeline: &str) -> Self {
+        self.pipeline(name, pipeline);
+        self
+    }
+
+    pub fn pipeline(&self, name: &str, text: &str) {
+        self.write(&format!("pipelines/{name}.yaml"), text);
+    }
+
+    #[must_use]
+    pub fn at(&self, path: impl AsRef<Path>) -> PathBuf {
+        self.0.path().join(path)
+    }
+
+    /// Folders on the way are made.
+    pub fn write(&self, path: &str, text: impl AsRef<[u8]>) {
+        let path = self.at(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+
+    /// Empty where there is no such file.
+    #[must_use]
+    pub fn read(&self, path: &str) -> String {
+        match std::fs::read_to_string(self.at(path)) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+            Err(error) => panic!("{path}: {error}"),
+        }
+    }
+
+    /// The complete lines of an NDJSON file.
+    #[must_use]
+    pub fn records(&self, path: &str) -> Vec<Json> {
+        let text = self.read(path);
+        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+        let line = |line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        whole.lines().map(line).collect()
+    }
+
+    /// One field of each record of an NDJSON file, as whole numbers.
+    #[must_use]
+    pub fn numbers(&self, path: &str, field: &str) -> Vec<u64> {
+        let records = self.records(path);
+        records.iter().map(|record| record[field].as_u64().unwrap_or_else(|| panic!("{record}"))).collect()
+    }
+
+    /// `karez` with these arguments, inside the folder.
+    #[must_use]
+    pub fn command(&self, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Command {
+        let mut command = Command::new(binary());
+        command.args(arguments).current_dir(self.0.path()).stdin(Stdio::null());
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("KAREZ_") {
+                command.env_remove(name);
+            }
+        }
+        command
+    }
+
+    /// Runs a command to its end.
+    #[must_use]
+    pub fn karez(&self, arguments: &[&str]) -> Output {
+        let output = self.command(arguments).output().unwrap();
+        Output {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+}
+
+/// What a command came to.
+#[derive(Debug)]
+pub struct Output {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Output {
+    /// Itself, once its exit code is right.
+    ///
+    /// # Panics
+    /// It is not.
+    #[track_caller]
+    pub fn exits(self, code: i32) -> Self {
+        assert_eq!(self.code, code, "{}{}", self.stdout, self.stderr);
+        self
+    }
+
+    /// # Panics
+    /// What it printed is not JSON.
+    #[track_caller]
+    #[must_use]
+    pub fn json(&self) -> Json {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {}", self.stdout))
+    }
+}
+
+/// The binary under test, which cargo puts beside the folder of the tests.
+fn binary() -> PathBuf {
+    let tests = std::env::current_exe().unwrap();
+    let binary = tests.parent().and_then(Path::parent).unwrap().join("karez");
+    assert!(
+        binary.exists(),
+        "{} is missing: run tests/run, or `cargo build -p karez` before the tests",
+        binary.display()
+    );
+    binary
+}
