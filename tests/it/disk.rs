@@ -1,6 +1,5 @@
 //! Disks that are full and stores that are not what they should be.
 
-use std::path::PathBuf;
 use std::process::Command;
 
 use karez_tests::{Daemon, Folder, Request, eventually, json};
@@ -11,43 +10,50 @@ const OUT: &str = "dedup: {key: $.id, ttl: 1h}\nsink: {files: {path: out.ndjson}
 const RUN: [&str; 5] = ["run", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"];
 
 /// A small disk of its own.
-struct Disk(PathBuf);
+struct Disk(Folder);
 
 impl Disk {
     /// `None`, with a word about it, where this user may not mount.
-    fn mount(folder: &Folder, at: &str, size: &str) -> Option<Self> {
-        let path = folder.at(at);
-        std::fs::create_dir_all(&path).unwrap();
+    fn mount(size: &str) -> Option<Self> {
+        let folder = Folder::new();
+        let path = folder.at("");
         let options = format!("size={size}");
         let mounted =
             Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(&path).output();
         let mounted = mounted.unwrap();
         if mounted.status.success() {
-            return Some(Self(path));
+            return Some(Self(folder));
         }
         println!("skipped: cannot mount a small disk: {}", String::from_utf8_lossy(&mounted.stderr).trim());
         None
     }
 }
 
-impl Drop for Disk {
-    fn drop(&mut self) {
-        Command::new("umount").arg("-l").arg(&self.0).status().unwrap();
+impl Disk {
+    /// Fills it but for so many bytes.
+    fn fill(&self, left: u64) {
+        let space = rustix::fs::statvfs(self.0.at("")).unwrap();
+        let take = (space.f_bavail * space.f_frsize).saturating_sub(left);
+        self.0.write("filler", vec![1; usize::try_from(take).unwrap()]);
+    }
+
+    fn make_room(&self) {
+        std::fs::remove_file(self.0.at("filler")).unwrap();
     }
 }
 
-/// Fills the disk but for what is less than `left` bytes.
-fn fill(daemon: &Daemon, left: u64) {
-    let space = rustix::fs::statvfs(daemon.at(".karez")).unwrap();
-    let take = (space.f_bavail * space.f_frsize).saturating_sub(left);
-    daemon.write(".karez/filler", vec![1; usize::try_from(take).unwrap()]);
+impl Drop for Disk {
+    fn drop(&mut self) {
+        Command::new("umount").arg("-l").arg(self.0.at("")).status().unwrap();
+    }
 }
 
 #[test]
 fn a_disk_without_room_asks_senders_to_come_again_and_goes_on_once_there_is_room() {
     let folder = Folder::new().with("orders", &webhook_to("orders", OUT));
-    let Some(_disk) = Disk::mount(&folder, ".karez", "96m") else { return };
-    let daemon = Daemon::start(folder);
+    let Some(disk) = Disk::mount("96m") else { return };
+    let data = disk.0.at("data");
+    let daemon = Daemon::start_with(folder, &["--data-dir", data.to_str().unwrap()]);
     let mut accepted = Vec::new();
     let mut next = 0;
     let mut post = || {
@@ -61,13 +67,13 @@ fn a_disk_without_room_asks_senders_to_come_again_and_goes_on_once_there_is_room
     assert_eq!(post().status, 200);
     // Below the floor, then without a single byte.
     for left in [16 << 20, 0] {
-        fill(&daemon, left);
+        disk.fill(left);
         eventually("senders are asked to come again", || {
             let answer = post();
             assert!([200, 503].contains(&answer.status), "{}", answer.text());
             answer.status == 503 && answer.header("retry-after").is_some()
         });
-        std::fs::remove_file(daemon.at(".karez/filler")).unwrap();
+        disk.make_room();
         eventually("they are accepted again", || post().status == 200);
     }
     daemon.drained("orders");

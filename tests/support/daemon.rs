@@ -112,11 +112,15 @@ impl Daemon {
     #[must_use]
     #[track_caller]
     pub fn api(&self, method: &str, path: &str) -> Answer {
+        self.ask(method, path).unwrap()
+    }
+
+    fn ask(&self, method: &str, path: &str) -> std::io::Result<Answer> {
         let token = self.folder.read(".karez/admin.token");
         let request = Request::new(method, &format!("/api/v1/{path}"))
             .header("Authorization", format!("Bearer {}", token.trim()))
             .header("Content-Type", "application/json");
-        send(self.admin, &request).unwrap()
+        send(self.admin, &request)
     }
 
     #[must_use]
@@ -222,12 +226,14 @@ impl Deref for Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            let status = self.process.as_ref().map(|_| self.ask("GET", "status"));
+            let status = status.and_then(Result::ok).map(|answer| answer.text());
+            eprintln!("--- the daemon said:\n{}--- status: {status:?}", self.stderr());
+        }
         if let Some(mut process) = self.process.take() {
             process.kill().ok();
             process.wait().ok();
-        }
-        if std::thread::panicking() {
-            eprintln!("--- the daemon said:\n{}---", self.stderr());
         }
     }
 }

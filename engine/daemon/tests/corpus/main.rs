@@ -3,6 +3,8 @@
 //! `UPDATE_EXPECT=1 cargo test -p karez --test corpus` rewrites the golden texts. Read each change as a user
 //! would: does it say where, what, and what to do?
 
+#![expect(clippy::unwrap_used, reason = "a test fails where it cannot go on")]
+
 mod examples;
 mod wrong_files;
 
