@@ -31,6 +31,11 @@ impl Session {
         self.state.lock().await.unsettled.extend(tags);
     }
 
+    /// Whether nothing that was delivered waits to be settled.
+    pub(crate) async fn is_idle(&self) -> bool {
+        self.state.lock().await.unsettled.is_empty()
+    }
+
     async fn settle(&self, verdicts: &BTreeMap<u64, Told>) -> Settled {
         let mut state = self.state.lock().await;
         if state.broken || !self.channel.status().connected() {

@@ -1,6 +1,7 @@
 //! The `amqp` source: consumes a queue and acknowledges each message once its record is settled.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::{FutureExt, StreamExt};
@@ -9,7 +10,7 @@ use karez_api::{
     SourceContext, SourcePlan, SourceSpec,
 };
 use lapin::message::Delivery;
-use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
+use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicQosOptions, QueueDeclareOptions};
 use lapin::types::{FieldTable, ShortString};
 use lapin::uri::AMQPUri;
 use lapin::{Channel, Connection, Consumer};
@@ -23,6 +24,8 @@ use crate::message::Reading;
 
 const LARGEST_BATCH: usize = 1_024;
 const LARGEST_BATCH_BYTES: usize = 1 << 20;
+/// After this long without a message the queue is looked at.
+const SILENCE: Duration = Duration::from_secs(10);
 
 /// Consumes a queue.
 #[derive(Deserialize, JsonSchema)]
@@ -142,6 +145,7 @@ impl SourcePlan for Plan {
         let consumer = self.consume(&channel).await?;
         Ok(Opened::Pull(Box::new(Consuming {
             lane: Lane::new(self.queue.as_str()),
+            queue: self.queue.clone(),
             most: usize::from(self.prefetch).min(LARGEST_BATCH),
             reading: Reading { source: cx.source, decode: cx.decode },
             clock: cx.clock,
@@ -155,6 +159,7 @@ impl SourcePlan for Plan {
 }
 
 struct Consuming {
+    queue: ShortString,
     lane: Lane,
     most: usize,
     reading: Reading,
@@ -181,14 +186,47 @@ impl Consuming {
     }
 }
 
+impl Consuming {
+    /// The next message. A consumer that is given nothing although messages are ready is one that the broker
+    /// or the library has lost track of (seen after a broker was killed and started again): it is given up.
+    async fn first(&mut self) -> Result<Delivery, Fault> {
+        loop {
+            let clock = Arc::clone(&self.clock);
+            tokio::select! {
+                next = self.consumer.next() => return self.arrived(next),
+                () = clock.sleep(SILENCE) => {}
+            }
+            let ready = tokio::select! {
+                ready = self.ready() => ready?,
+                () = clock.sleep(SILENCE) => return Err(Fault::connection("the broker does not answer").with_code("timeout")),
+            };
+            // It may have come while the broker was asked.
+            if let Some(next) = self.consumer.next().now_or_never() {
+                return self.arrived(next);
+            }
+            if ready > 0 && self.session.is_idle().await {
+                let message = format!("queue {} holds {ready} messages and delivers none", self.lane.0);
+                return Err(Fault::connection(message).with_code("stalled"));
+            }
+        }
+    }
+
+    /// How many messages wait in the queue for a consumer.
+    async fn ready(&self) -> Result<u32, Fault> {
+        let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+        let queue = self.channel.queue_declare(self.queue.clone(), options, FieldTable::default()).await;
+        let what = || format!("cannot look at queue {}", self.queue);
+        queue.map(|queue| queue.message_count()).map_err(|error| fault(&what(), &error))
+    }
+}
+
 #[async_trait]
 impl Source for Consuming {
     async fn pull(&mut self) -> Result<Option<Batch>, Fault> {
         if let Some(fault) = self.failed.take() {
             return Err(fault);
         }
-        let next = self.consumer.next().await;
-        let first = self.arrived(next)?;
+        let first = self.first().await?;
         let mut bytes = first.data.len();
         let mut deliveries = vec![first];
         while deliveries.len() < self.most && bytes < LARGEST_BATCH_BYTES {

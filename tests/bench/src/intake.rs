@@ -87,7 +87,7 @@ fn round(connections: usize) -> Round {
         p99: stats::percentile(&mut measured.times, 0.99),
         sync_p99,
         cpu_per_event: cpu.as_secs_f64() * 1e6 / REQUESTS as f64,
-        events_per_sync: REQUESTS as f64 / daemon.metric("karez_store_fsyncs_total", "").max(1.0),
+        events_per_sync: REQUESTS as f64 / daemon.metric("karez_store_syncs_total", "").max(1.0),
     }
 }
 

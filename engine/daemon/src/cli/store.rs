@@ -6,11 +6,11 @@ use std::sync::Arc;
 use anyhow::{Result, bail};
 use http::Method;
 use karez_runtime::{DeadLetters, Forgotten};
-use karez_store::{Options, Store as DataStore};
+use karez_store::{Options, Store as DataStore, VerifyReport};
 
 use super::Exit;
 use crate::admin::Client;
-use crate::console::{self, say};
+use crate::console::{self, Format, say};
 use crate::diagnostics::counted;
 use crate::memory::Memory;
 use crate::settings::Settings;
@@ -18,7 +18,10 @@ use crate::settings::Settings;
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Store {
     /// Read everything in the store and say whether it is whole; changes nothing
-    Verify,
+    Verify {
+        #[arg(long, value_enum, default_value_t)]
+        format: Format,
+    },
     /// Remove everything that is kept of a pipeline that no longer exists: journal, dedup keys, positions, dead letters
     Drop {
         /// Name of the pipeline
@@ -32,17 +35,25 @@ pub(crate) enum Store {
 pub(super) async fn perform(command: Store, settings: Settings) -> Result<Exit> {
     let daemon = Client::find(&settings).await?;
     match (command, daemon) {
-        (Store::Verify, Some(_)) => {
+        (Store::Verify { .. }, Some(_)) => {
             bail!("a daemon holds the store in {}; stop it first", settings.data_dir.display())
         }
-        (Store::Verify, None) => verify(settings).await,
+        (Store::Verify { format }, None) => verify(settings, format).await,
         (Store::Drop { name, yes }, Some(daemon)) => drop_by_daemon(&daemon, &name, yes).await,
         (Store::Drop { name, yes }, None) => drop_in_store(settings, &name, yes).await,
     }
 }
 
-async fn verify(settings: Settings) -> Result<Exit> {
+async fn verify(settings: Settings, format: Format) -> Result<Exit> {
     let report = tokio::task::spawn_blocking(move || karez_store::verify(settings.data_dir)).await??;
+    match format {
+        Format::Json => console::json(&serde_json::json!(report))?,
+        Format::Text => tell_report(&report)?,
+    }
+    Ok(if report.is_sound() { Exit::Fine } else { Exit::Problems })
+}
+
+fn tell_report(report: &VerifyReport) -> Result<()> {
     console::line(&format!(
         "{} segments, {} frames, {} unsettled records, {} dedup keys, {} values",
         report.segments, report.frames, report.unsettled, report.dedup_keys, report.progress_values
@@ -52,7 +63,7 @@ async fn verify(settings: Settings) -> Result<Exit> {
         console::line(&format!("damaged: {place}, {} bytes: {}", damage.length, damage.what))?;
     }
     console::line(if report.is_sound() { "the store is whole" } else { "the store is damaged" })?;
-    Ok(if report.is_sound() { Exit::Fine } else { Exit::Problems })
+    Ok(())
 }
 
 async fn drop_by_daemon(daemon: &Client, name: &str, yes: bool) -> Result<Exit> {
