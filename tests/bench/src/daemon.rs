@@ -28,7 +28,13 @@ impl Daemon {
         let (ingress, admin) = (free_port(), free_port());
         let before = Instant::now();
         let child = Command::new(binary())
-            .args(["run", "--listen", &format!("127.0.0.1:{ingress}"), "--admin", &format!("127.0.0.1:{admin}")])
+            .args([
+                "run",
+                "--listen",
+                &format!("127.0.0.1:{ingress}"),
+                "--admin",
+                &format!("127.0.0.1:{admin}"),
+            ])
             .current_dir(folder)
             .stdout(Stdio::null())
             .stderr(std::fs::File::create(folder.join("log")).unwrap())

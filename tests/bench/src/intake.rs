@@ -32,7 +32,10 @@ pub(crate) fn serve_bare() {
                     Ok::<_, Infallible>(Response::new(Full::new(Bytes::from_static(b"{\"status\":\"ok\"}"))))
                 };
                 let io = TokioIo::new(stream);
-                hyper::server::conn::http1::Builder::new().serve_connection(io, service_fn(answer)).await.ok();
+                hyper::server::conn::http1::Builder::new()
+                    .serve_connection(io, service_fn(answer))
+                    .await
+                    .ok();
             });
         }
     });
@@ -93,11 +96,8 @@ fn round(connections: usize) -> Round {
 
 fn bare(connections: usize, requests: &[Bytes]) -> f64 {
     use std::io::BufRead;
-    let mut child = Command::new(std::env::current_exe().unwrap())
-        .arg("serve")
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child =
+        Command::new(std::env::current_exe().unwrap()).arg("serve").stdout(Stdio::piped()).spawn().unwrap();
     let mut port = String::new();
     std::io::BufReader::new(child.stdout.take().unwrap()).read_line(&mut port).unwrap();
     let measured = load::drive(port.trim().parse().unwrap(), connections, requests.to_vec());
