@@ -93,7 +93,12 @@ impl SinkContext {
     /// The idempotency key of a record at this sink: the same on every retry and after every restart.
     #[must_use]
     pub fn idempotency_key(&self, record: &Record) -> String {
-        format!("{}/{}/{}", self.pipeline, self.sink, record.id())
+        let key = format!("{}/{}/{}", self.pipeline, self.sink, record.id());
+        match &record.meta().error {
+            // On a failure path it is another delivery than the same record on its way.
+            Some(error) => format!("{key}/failed/{}", error.node),
+            None => key,
+        }
     }
 }
 

@@ -32,6 +32,8 @@ use crate::worker::{self, Ran, Work};
 const EVENTS: usize = 256;
 /// How long a reload waits for deliveries in progress.
 const GRACE: Duration = Duration::from_secs(5);
+/// Dead letters in one write: each holds its origin whole.
+const BURIALS: usize = 64;
 /// The wait before dead letters are written again that found no room.
 const BURY_AGAIN: Duration = Duration::from_secs(1);
 
@@ -262,7 +264,9 @@ impl Conductor {
                 self.core.ran(source, chunk, generation, ran, now);
             }
             Event::Delivered { sink, attempt, generation, outcomes } => {
-                self.attempts.remove(&(sink, attempt));
+                if generation == self.core.generation() {
+                    self.attempts.remove(&(sink, attempt));
+                }
                 self.core.delivered(sink, attempt, generation, outcomes, now);
             }
             Event::Buried { origins, generation } => self.core.buried(&origins, generation),
@@ -272,7 +276,7 @@ impl Conductor {
 
     fn reported(&mut self, report: Report) {
         match report {
-            Report::Remembered { source, keys } => self.core.remembered(source, &keys),
+            Report::Remembered(keys) => self.core.remembered(&keys),
             Report::Forgotten(deliveries) => self.core.forgotten(&deliveries),
             Report::AckFailed { source, fault } => {
                 let name = self.sources.get(source).map(|handle| &handle.cx.node.name);
@@ -376,35 +380,40 @@ impl Conductor {
         self.attempts.insert((sink, attempt), task.abort_handle());
     }
 
-    /// Writes dead letters; what waits for them is settled when they are durable.
+    /// Writes dead letters, a page at a time; what waits for them is settled when they are durable.
     fn bury(&self, burials: Vec<Burial>) {
-        let origins: Vec<Origin> = burials.iter().map(|burial| burial.refusal.record.origin()).collect();
-        let letters: Vec<DeadLetter> =
-            burials.into_iter().map(|burial| letter(&self.shared.name, burial)).collect();
-        let store = Arc::clone(&self.services.letters);
+        let (store, name) = (Arc::clone(&self.services.letters), Arc::clone(&self.shared.name));
         let (events, generation) = (self.events.0.clone(), self.core.generation());
         self.tasks.spawn(async move {
-            let event = loop {
-                match store.bury(&letters).await {
-                    Ok(()) => {
-                        break Event::Buried { origins, generation };
-                    }
-                    Err(StoreError::Full(reason)) => {
-                        tracing::warn!(%reason, "no room for dead letters, their records wait");
-                        if events.is_closed() {
-                            return;
-                        }
-                        tokio::time::sleep(BURY_AGAIN).await;
-                    }
-                    Err(error) => break Event::Fatal(Fault::fatal(error).with_code("store")),
+            let mut rest = burials.into_iter();
+            loop {
+                let page: Vec<Burial> = rest.by_ref().take(BURIALS).collect();
+                if page.is_empty() {
+                    return;
                 }
-            };
-            drop(events.send(event).await);
+                let origins = page.iter().map(|burial| burial.refusal.record.origin()).collect();
+                let letters: Vec<DeadLetter> = page.into_iter().map(|burial| letter(&name, burial)).collect();
+                let event = loop {
+                    match store.bury(&letters).await {
+                        Ok(()) => break Event::Buried { origins, generation },
+                        Err(StoreError::Full(reason)) => {
+                            tracing::warn!(%reason, "no room for dead letters, their records wait");
+                            if events.is_closed() {
+                                return;
+                            }
+                            tokio::time::sleep(BURY_AGAIN).await;
+                        }
+                        Err(error) => break Event::Fatal(Fault::fatal(error).with_code("store")),
+                    }
+                };
+                drop(events.send(event).await);
+            }
         });
     }
 
     fn settle(&self, source: usize, items: Vec<crate::core::SettledItem>) {
-        let notices = self.sources[source].cx.notices.clone();
+        let Some(handle) = self.sources.get(source) else { return };
+        let notices = handle.cx.notices.clone();
         match notices.try_send(Notice::Items(items)) {
             Ok(()) => {}
             Err(mpsc::error::TrySendError::Full(notice)) => {
@@ -418,7 +427,9 @@ impl Conductor {
     fn replay(&mut self, record: Record, node: Option<String>, reply: oneshot::Sender<Option<End>>) {
         let ticket = self.next_ticket;
         self.next_ticket += 1;
-        let source = self.index(&record.meta().source).unwrap_or(0);
+        // Where it entered matters only to a record that goes through its source again.
+        let known = self.index(&record.meta().source).or(node.as_ref().map(|_| 0));
+        let Some(source) = known else { return };
         if self.core.replay(record, source, node.as_deref(), ticket) {
             self.replays.insert(ticket, reply);
         }
@@ -429,7 +440,9 @@ impl Conductor {
         let mut waiting = Vec::new();
         for (source, resume) in std::mem::take(&mut self.resuming) {
             match self.index(&source) {
-                Some(index) if self.core.holds_records_of(index) => waiting.push((source, resume)),
+                Some(index) if self.core.holds_records_of(index) || !self.records.1.is_empty() => {
+                    waiting.push((source, resume));
+                }
                 Some(index) => {
                     self.flush(index).await;
                     resume.send(()).ok();
@@ -467,9 +480,7 @@ impl Conductor {
             && self.sources.iter().all(|handle| handle.ended)
             && self.core.is_idle()
             && self.records.1.is_empty()
-            && self.sources.iter().all(|handle| {
-                !handle.cx.node.journal || self.services.events.stats(handle.cx.stream()).unsettled == 0
-            })
+            && self.sources.iter().all(|handle| self.services.events.stats(handle.cx.stream()).unsettled == 0)
     }
 }
 

@@ -62,7 +62,9 @@ impl SinkDriver {
             tasks: Arc::new(self.tasks.clone()),
         };
         let fresh = cx.mark.is_none();
-        let sink: Arc<dyn Sink> = self.node.plan.open(cx).await?.into();
+        let opened = tokio::time::timeout(self.node.timeout, self.node.plan.open(cx)).await;
+        let slow = || Fault::connection(format_args!("not open within {:?}", self.node.timeout));
+        let sink: Arc<dyn Sink> = opened.map_err(|_| slow())??.into();
         if fresh && self.node.plan.keeps_ledger() {
             self.mark_beginning(&*sink).await?;
         }
@@ -93,7 +95,14 @@ impl SinkDriver {
     ) -> Result<Vec<Outcome>, StoreError> {
         let sink = match self.open().await {
             Ok(sink) => sink,
-            Err(fault) => return Ok(vec![Outcome::NotSent(fault); records.len()]),
+            // What the file is to blame for was told when it was loaded; the records are not.
+            Err(fault) => {
+                let fault = match fault.class().is_transient() {
+                    true => fault,
+                    false => Fault::service(fault.message()).with_code(fault.code().to_owned()),
+                };
+                return Ok(vec![Outcome::NotSent(fault); records.len()]);
+            }
         };
         let delivery = match tokio::time::timeout(self.node.timeout, sink.deliver(records)).await {
             Ok(delivery) => delivery,

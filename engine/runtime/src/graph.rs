@@ -1,6 +1,7 @@
 //! The steps of a pipeline as one walk: a record goes through all of them in one go, on one
 //! core, without queues between. Pure: no time, no I/O, nothing kept.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -69,7 +70,9 @@ pub(crate) struct Arrival {
 
 impl Arrival {
     fn hash(&mut self) {
-        self.ledger = Some(hash_id(self.record.id()));
+        // A record on a failure path is another delivery than the same record on its way.
+        let failure = u128::from(self.diverted) << 127;
+        self.ledger = Some(hash_id(self.record.id()) ^ failure);
     }
 }
 
@@ -260,9 +263,14 @@ impl<'g> Walk<'g> {
     fn write_down(&mut self, first: usize) {
         let arrivals = &mut self.outcome.arrivals[first..];
         let several = arrivals.len() > 1;
+        // Two ways to one sink are two deliveries, and stay the same two after a restart.
+        let mut seen = HashSet::new();
         for arrival in arrivals {
             if several || self.graph.sinks[arrival.sink].keeps_ledger {
                 arrival.hash();
+                while several && !seen.insert((arrival.sink, arrival.ledger)) {
+                    arrival.ledger = arrival.ledger.map(|hash| hash.wrapping_add(1));
+                }
             }
         }
     }

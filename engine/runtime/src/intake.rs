@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use karez_api::{Accepted, Appended, Events, Incoming, Intake, NewEntry, Record, StoreError, StreamName};
+use karez_api::{
+    Accepted, Appended, Events, Fault, Incoming, Intake, NewEntry, Record, StoreError, StreamName,
+};
 use tokio::sync::RwLock;
 
 use crate::counters::{Counters, End};
@@ -93,6 +95,9 @@ impl JournalIntake {
 }
 
 fn full(error: &StoreError) -> Accepted {
+    if let StoreError::Refused(reason) = error {
+        return Accepted::Undecodable(Fault::validation("too_large", reason));
+    }
     let reason = match error {
         StoreError::Full(_) => "full",
         _ => "store",

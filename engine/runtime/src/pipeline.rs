@@ -175,7 +175,14 @@ impl Pipeline {
         let parts = Parts::new(plan, &services, &shared.counters, &taps, &tasks);
         let shape = RwLock::new(shape(Arc::clone(&parts.graph)));
         let (control, commands) = mpsc::channel(16);
-        let conductor = Conductor::start(parts, Arc::clone(&shared), services.clone(), tasks.clone()).await?;
+        let conductor =
+            match Conductor::start(parts, Arc::clone(&shared), services.clone(), tasks.clone()).await {
+                Ok(conductor) => conductor,
+                Err(fault) => {
+                    tasks.finish().await;
+                    return Err(fault);
+                }
+            };
         // Not one of its own tasks: it awaits them.
         let owner = TaskGroup::default();
         owner.spawn(conductor.run(commands));

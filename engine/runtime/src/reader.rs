@@ -13,7 +13,9 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::core::From;
+use crate::graph::explain;
 use crate::intake::JournalIntake;
+use crate::prepare::Prepared;
 use crate::settler::{self, Notice};
 use crate::tasks::TaskGroup;
 
@@ -206,7 +208,7 @@ async fn session(cx: &ReaderContext, source: &mut dyn Source, positional: &mut b
         match pulled {
             Ok(Some(batch)) if batch.records.is_empty() => {}
             Ok(Some(batch)) => {
-                *positional |= !matches!(batch.positions, Positions::None);
+                *positional |= !cx.node.journal && !matches!(batch.positions, Positions::None);
                 if cx.node.journal {
                     if let Err(fault) = journal(cx, batch).await {
                         return Over::Failed(fault);
@@ -239,10 +241,13 @@ async fn journal(cx: &ReaderContext, batch: Batch) -> Result<(), Fault> {
     let n = records.len() as u32;
     let mut prepared = Vec::with_capacity(records.len());
     for record in records {
-        // What cannot be prepared is journaled as it is, and refused when it is read again.
+        // What cannot be prepared is journaled with the reason, and refused when it is read again.
         match cx.intake.prepare.records(record.clone()) {
             Ok(parts) => prepared.extend(parts),
-            Err(_) => prepared.push(crate::prepare::Prepared { record, dedup: None }),
+            Err(fault) => {
+                let record = explain(record, &cx.node.name, &fault, 0, cx.clock.now());
+                prepared.push(Prepared { record, dedup: None });
+            }
         }
     }
     let mut waiting = Some(prepared);

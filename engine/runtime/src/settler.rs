@@ -41,10 +41,7 @@ pub(crate) enum Notice {
 
 /// What a settler tells the pipeline.
 pub(crate) enum Report {
-    Remembered {
-        source: usize,
-        keys: Vec<DedupKey>,
-    },
+    Remembered(Vec<DedupKey>),
     /// The ledger has forgotten these deliveries, by sink.
     Forgotten(Vec<(u16, u128)>),
     /// A source could not be told: reopen it.
@@ -193,9 +190,13 @@ impl Settler {
             if !matches!(error, StoreError::Full(_)) {
                 return self.report(Report::StoreFailed(error)).await;
             }
+            // A pipeline that has ended waits no longer: what is not saved is repeated.
+            if self.reports.is_closed() {
+                return;
+            }
             tokio::time::sleep(AGAIN).await;
         }
-        self.report(Report::Remembered { source: self.source, keys }).await;
+        self.report(Report::Remembered(keys)).await;
     }
 
     /// Tells the source; false if it will give these records again all the same, and the ledger must still know them then.
@@ -234,6 +235,10 @@ impl Settler {
             while let Err(error) = self.progress.write(writes.clone()).await {
                 if !matches!(error, StoreError::Full(_)) {
                     return self.report(Report::StoreFailed(error)).await;
+                }
+                // A pipeline that has ended waits no longer: what is not saved is repeated.
+                if self.reports.is_closed() {
+                    return;
                 }
                 tokio::time::sleep(AGAIN).await;
             }

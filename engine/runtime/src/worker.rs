@@ -14,6 +14,8 @@ pub(crate) enum Entry {
     Source { lane: Option<Arc<OrderKey>> },
     /// As the journal kept it: prepared, and no duplicate.
     Journaled,
+    /// A source record that is tried again on the operator's word: not compared with what went before.
+    Again,
     /// Prepared, and known not to be a duplicate.
     Unique { key: Option<Arc<OrderKey>> },
     /// At a node: a replay, or a failure path.
@@ -50,11 +52,16 @@ pub(crate) fn run(graph: &Graph, prepare: &Prepare, source: usize, work: Vec<Wor
         let origin = record.origin();
         let key = match entry {
             Entry::Source { lane } => {
-                fresh(&mut walk, prepare, source, &record, lane.as_ref(), &mut candidates)
+                fresh(&mut walk, prepare, source, &record, lane.as_ref(), Some(&mut candidates))
                     .unwrap_or_else(|fault| walk.refuse(&prepare.name, record, fault));
                 None
             }
-            Entry::Journaled => match journaled(prepare, &record) {
+            Entry::Again if !prepare.journaled => {
+                fresh(&mut walk, prepare, source, &record, None, None)
+                    .unwrap_or_else(|fault| walk.refuse(&prepare.name, record, fault));
+                None
+            }
+            Entry::Journaled | Entry::Again => match journaled(prepare, &record) {
                 Ok(key) => {
                     walk.at_source(source, [(record, key.clone())]);
                     key
@@ -90,7 +97,7 @@ fn fresh(
     source: usize,
     record: &Record,
     lane: Option<&Arc<OrderKey>>,
-    candidates: &mut Vec<Candidate>,
+    candidates: Option<&mut Vec<Candidate>>,
 ) -> Result<(), Fault> {
     let prepared = prepare.records(record.clone())?;
     let mut keyed = Vec::with_capacity(prepared.len());
@@ -98,14 +105,13 @@ fn fresh(
         let key = prepare.order_key(&part.record, lane)?;
         keyed.push((part, key));
     }
-    if prepare.deduplicates() {
-        candidates.extend(
+    match candidates.filter(|_| prepare.deduplicates()) {
+        Some(candidates) => candidates.extend(
             keyed
                 .into_iter()
                 .filter_map(|(part, key)| Some(Candidate { record: part.record, key, dedup: part.dedup? })),
-        );
-    } else {
-        walk.at_source(source, keyed.into_iter().map(|(part, key)| (part.record, key)));
+        ),
+        None => walk.at_source(source, keyed.into_iter().map(|(part, key)| (part.record, key))),
     }
     Ok(())
 }

@@ -11,7 +11,6 @@ use tokio::time::Instant;
 use super::{Conductor, GRACE, SourceHandle};
 use crate::assemble::{Parts, SourcePart, kept, open_sinks};
 use crate::delivery::SinkDriver;
-use crate::reader;
 use crate::settler::Notice;
 
 impl Conductor {
@@ -34,6 +33,7 @@ impl Conductor {
                 return Err(fault);
             }
         };
+        self.let_removed_go(&parts).await;
         self.swap(parts, opened).await;
         self.shared.counters.reloads.fetch_add(1, Relaxed);
         Ok(())
@@ -47,7 +47,23 @@ impl Conductor {
             drop(self.next(None, false, Some(deadline)).await);
             self.carry_out();
         }
-        self.attempts.drain().for_each(|(_, attempt)| attempt.abort());
+        for ((sink, _), attempt) in std::mem::take(&mut self.attempts) {
+            attempt.abort();
+            // What it may have written half-way is cut off when it is opened again.
+            if self.sinks[sink].node.plan.keeps_ledger() {
+                self.sinks[sink].close().await;
+            }
+        }
+    }
+
+    /// Sources that the new plan does not have go before their numbers do.
+    async fn let_removed_go(&mut self, parts: &Parts) {
+        for index in 0..self.sources.len() {
+            let name = &self.sources[index].cx.node.name;
+            if !parts.sources.iter().any(|part| part.node.name == *name) {
+                self.let_go(index).await;
+            }
+        }
     }
 
     /// Sinks that stay the same go over open; others are opened new, after those whose place they take are closed.
@@ -99,6 +115,7 @@ impl Conductor {
         parts: &Parts,
     ) -> Result<HashMap<Arc<str>, (SourceHandle, Option<Opened>)>, Fault> {
         let mut opened = HashMap::new();
+        let mut replaced = Vec::new();
         for part in &parts.sources {
             let old = self.index(&part.node.name);
             if old.is_some_and(|old| self.sources[old].cx.node.fingerprint == part.node.fingerprint) {
@@ -110,6 +127,7 @@ impl Conductor {
             // A push source takes the place of the old one without a gap; one that is asked must let go first.
             let push =
                 handle.cx.node.plan.claims().iter().any(|claim| matches!(claim, Claim::IngressPath(_)));
+            replaced.extend(old);
             if let Some(old) = old.filter(|_| !push) {
                 self.let_go(old).await;
             }
@@ -118,9 +136,9 @@ impl Conductor {
                     opened.insert(name, (handle, source));
                 }
                 Err(fault) => {
-                    if let Some(old) = old.filter(|_| !push) {
-                        self.stand_again(old);
-                    }
+                    // Nothing of the new plan stays.
+                    drop(opened);
+                    replaced.into_iter().for_each(|old| self.stand_again(old));
                     return Err(fault.clone().with_message(format!("source {name}: {fault}")));
                 }
             }
@@ -151,15 +169,17 @@ impl Conductor {
         }
     }
 
-    /// A source that had let go reads again, where it was left.
+    /// A source whose successor did not open reads again, where it was left.
     fn stand_again(&mut self, index: usize) {
-        let old = &self.sources[index].cx;
-        let part = SourcePart { node: Arc::clone(&old.node), intake: Arc::clone(&old.intake) };
-        let mut handle = self.handle(part);
-        handle.cx.notices = self.sources[index].cx.notices.clone();
-        let handle_cx = handle.cx.clone();
-        self.sources[index].reader = Some(self.tasks.spawn(reader::read(handle_cx, None)));
-        self.sources[index].cx = handle.cx;
+        let old = &mut self.sources[index];
+        old.cx.stop.cancel();
+        let (journal, stop_journal) = (old.journal.take(), std::mem::take(&mut old.stop_journal));
+        let part = SourcePart { node: Arc::clone(&old.cx.node), intake: Arc::clone(&old.cx.intake) };
+        let prepare = Arc::clone(&old.prepare);
+        let handle = SourceHandle { journal, stop_journal, prepare, ..self.handle(part) };
+        let handle = self.spawn_source(index, handle, None);
+        let before = std::mem::replace(&mut self.sources[index], handle);
+        before.cx.close.cancel();
     }
 
     async fn swap(&mut self, parts: Parts, mut opened: HashMap<Arc<str>, (SourceHandle, Option<Opened>)>) {

@@ -77,7 +77,6 @@ impl Circuit {
         self.state = State::Closed;
         self.failures = 0;
         self.wait = FIRST_WAIT;
-        self.paused_until = None;
     }
 
     /// A delivery failed by connection or service; `jitter` in 0..1 spreads the probes of many sinks.

@@ -103,7 +103,6 @@ struct SourceState {
     /// Results are taken in the order of the chunks: parallel work, order kept.
     next_result: u64,
     early: BTreeMap<u64, Ran>,
-    reservations: Reservations,
     parking: Parking,
 }
 
@@ -112,6 +111,7 @@ pub(crate) struct Core {
     sources: Vec<SourceState>,
     sinks: Vec<SinkState>,
     origins: Origins,
+    reservations: Reservations,
     limit: InFlight,
     counters: Arc<Counters>,
     commands: Vec<Command>,
@@ -144,6 +144,7 @@ impl Core {
             sources: sources.into_iter().map(SourceState::new).collect(),
             sinks,
             origins: Origins::default(),
+            reservations: Reservations::default(),
             limit,
             counters,
             commands: Vec::new(),
@@ -234,7 +235,7 @@ impl Core {
         // A replay is the operator's word: it is not compared with what went before.
         let entry = match target {
             Some(target) => Entry::Node { target, key: None, diverted: false },
-            None => Entry::Unique { key: None },
+            None => Entry::Again,
         };
         self.run(source, vec![Work { record, entry }]);
         true
@@ -283,7 +284,7 @@ impl Core {
         let mut unique = Vec::new();
         for candidate in ran.candidates {
             if self.origins.branch(candidate.record.origin()) {
-                self.deduplicate(source, candidate, &mut unique);
+                self.deduplicate(candidate, &mut unique);
             }
         }
         self.run(source, unique);
@@ -345,7 +346,7 @@ impl Core {
         let received = state.record.meta().received_at;
         let age = self.wall.0.saturating_sub(received.0);
         self.counters.processing.observe(std::time::Duration::from_millis(age), 1);
-        let waiters = self.sources[state.source].reservations.decide(&state.dedup);
+        let waiters = self.reservations.decide(&state.dedup);
         let verdict = if end == End::Duplicate { Verdict::Duplicate } else { Verdict::Durable };
         if let Via::Replay { ticket, .. } = state.via {
             self.commands.push(Command::Replayed { ticket, end: Some(end) });
@@ -373,10 +374,8 @@ impl Core {
     }
 
     /// The keys of settled records are durable: the store knows them now.
-    pub(crate) fn remembered(&mut self, source: usize, keys: &[DedupKey]) {
-        if let Some(state) = self.sources.get_mut(source) {
-            state.reservations.forget(keys);
-        }
+    pub(crate) fn remembered(&mut self, keys: &[DedupKey]) {
+        self.reservations.forget(keys);
     }
 
     /// Everything to do after the events of this moment, deliveries that may begin included.
@@ -422,14 +421,12 @@ impl SourceState {
             next_chunk: 0,
             next_result: 0,
             early: BTreeMap::new(),
-            reservations: Reservations::default(),
             parking: Parking::default(),
         }
     }
 
-    /// Takes over what outlives a reload: decided dedup keys and parked records, not what was on its way.
+    /// Takes over what outlives a reload: parked records, not what was on its way.
     fn inherit(&mut self, old: Self) {
-        self.reservations = old.reservations.without_waiters();
         self.parking = old.parking;
     }
 

@@ -94,9 +94,9 @@ impl Core {
             let followers = self.sinks[sink].take_followers(|waiting| {
                 let may = room > 0
                     && !waiting.diverted
-                    && origins
-                        .get(waiting.record.origin())
-                        .is_some_and(|state| matches!(state.via, Via::Journal(_)) && state.is_whole());
+                    && origins.get(waiting.record.origin()).is_some_and(|state| {
+                        matches!(state.via, Via::Journal(_)) && !state.unparked && state.is_whole()
+                    });
                 room = room.saturating_sub(usize::from(may));
                 may
             });

@@ -61,6 +61,8 @@ pub(crate) struct Queue {
     slots: HashMap<Arc<OrderKey>, Slot>,
     ready: VecDeque<Arc<OrderKey>>,
     free: VecDeque<Waiting>,
+    /// Without a key, waiting for an operator.
+    blocked: Vec<Waiting>,
     delayed: BTreeMap<(Instant, u64), Delayed>,
     stamp: u64,
     /// Records that could go now.
@@ -185,10 +187,8 @@ impl Queue {
         self.len += 1;
         match &waiting.key {
             None => {
-                // Without a key it holds back nothing but itself: far in the future, until unblocked.
-                self.stamp += 1;
-                let never = waiting.since + std::time::Duration::from_secs(365 * 86_400);
-                self.delayed.insert((never, self.stamp), Delayed::Free(Box::new(waiting)));
+                // Without a key it holds back nothing but itself.
+                self.blocked.push(waiting);
             }
             Some(key) => {
                 if let Some(slot) = self.slots.get_mut(key) {
@@ -250,6 +250,8 @@ impl Queue {
             .map(|(key, _)| Arc::clone(key))
             .collect();
         blocked.iter().for_each(|key| self.make_ready(key));
+        self.sendable += self.blocked.len();
+        self.free.extend(self.blocked.drain(..));
     }
 
     /// When something that waits becomes ready.
@@ -369,6 +371,16 @@ mod tests {
         assert!(queue.take(MANY).is_empty());
         queue.unblock();
         assert_eq!(ids(&queue.take(MANY)), "a1");
+    }
+
+    #[test]
+    fn what_is_blocked_without_a_key_waits_for_the_operator_too() {
+        let mut queue = filled(&[(None, "x")]);
+        let head = queue.take(SINGLE).remove(0);
+        queue.block(head);
+        assert!(queue.take(MANY).is_empty());
+        queue.unblock();
+        assert_eq!(ids(&queue.take(MANY)), "x");
     }
 
     #[test]

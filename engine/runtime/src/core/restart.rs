@@ -27,6 +27,13 @@ impl Core {
             .filter(|(_, state)| state.source == source && batch(state))
             .map(|(origin, _)| *origin)
             .collect();
+        let unblocked = self.reservations.give_up(&gone.iter().copied().collect());
+        for origin in unblocked {
+            // Nobody is first any more: it comes again from its source record.
+            if let Some(state) = self.origins.remove(origin) {
+                self.restart(origin, state);
+            }
+        }
         for origin in gone {
             if let Some(state) = self.origins.remove(origin) {
                 self.return_origin(state);
@@ -67,6 +74,7 @@ impl Core {
         self.limit = limit;
         self.burying = 0;
         self.burials.clear();
+        self.reservations.restart();
         let old: Vec<SourceState> =
             std::mem::replace(&mut self.sources, sources.into_iter().map(SourceState::new).collect());
         let moved: Vec<Option<usize>> = old.iter().map(|source| self.source(&source.settings.name)).collect();
@@ -97,7 +105,7 @@ impl Core {
                 Some(target) => Entry::Node { target, key: None, diverted: false },
                 None => return self.return_origin(state),
             },
-            Via::Replay { node: None, .. } => Entry::Unique { key: None },
+            Via::Replay { node: None, .. } => Entry::Again,
             Via::Journal(_) => Entry::Journaled,
             Via::Batch { lane, .. } => {
                 let lane = lane.clone();

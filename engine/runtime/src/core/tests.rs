@@ -340,7 +340,7 @@ impl World {
         }
         let keys = std::mem::take(&mut self.keys);
         self.known.0.lock().unwrap().extend(keys.iter().map(|key| Arc::clone(&key.key)));
-        self.core.remembered(0, &keys);
+        self.core.remembered(&keys);
     }
 
     fn answer(&mut self, at: usize, outcome: u8) {
@@ -483,6 +483,31 @@ proptest! {
         let distinct: HashSet<u64> = world.delivered.values().flatten().map(|n| n / 2).collect();
         let origins: HashSet<u64> = world.delivered.values().flatten().copied().collect();
         prop_assert_eq!(distinct.len(), origins.len());
+    }
+
+    /// A source that is let go takes its reservations with it: what it gives again is not taken for a duplicate of itself.
+    #[test]
+    fn a_source_that_went_back_leaves_no_reservation(steps in 0..40_usize) {
+        let mut world = World::new(1, true);
+        world.pull(0..8);
+        for _ in 0..steps {
+            world.carry_out();
+            world.step(0, 9);
+        }
+        world.core.return_source(0);
+        world.carry_out();
+        world.law_holds()?;
+        world.pull(8..16);
+        world.pull(0..8);
+        for _ in 0..2_000 {
+            world.carry_out();
+            if world.core.is_idle() {
+                break;
+            }
+            world.step(0, 9);
+        }
+        prop_assert!(world.core.is_idle(), "a record waits for one that went back");
+        world.law_holds()?;
     }
 
     /// Followers of a stuck key give back their place: the other keys all get through, far beyond the
