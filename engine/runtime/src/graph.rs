@@ -64,6 +64,8 @@ pub(crate) struct Arrival {
     pub(crate) record: Record,
     pub(crate) key: Option<Arc<OrderKey>>,
     pub(crate) diverted: bool,
+    /// What its body is charged to its origin.
+    pub(crate) weight: usize,
     /// The hash of its id, where its delivery is to be written down.
     pub(crate) ledger: Option<u128>,
 }
@@ -280,6 +282,7 @@ impl<'g> Walk<'g> {
             match hop.target {
                 Target::Sink(sink) => self.outcome.arrivals.push(Arrival {
                     sink,
+                    weight: hop.record.body().weight(),
                     record: hop.record,
                     key: None,
                     diverted: hop.diverted,

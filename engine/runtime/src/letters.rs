@@ -1,6 +1,7 @@
 //! Dead letters: what could not be delivered, with everything needed to understand and to replay it.
 //! They are small keyed state: one entry each under `dead-letters/<pipeline>/`.
 
+use std::hash::Hasher as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -13,6 +14,7 @@ use karez_api::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
+use siphasher::sip::SipHasher13;
 
 /// Bytes of all dead letters; at the cap, records stay unsettled and their pipelines wait.
 const MAX_BYTES: u64 = 1 << 30;
@@ -202,8 +204,12 @@ fn read(key: &str, value: &[u8]) -> Result<DeadLetter, StoreError> {
 /// The id of a letter: when its record was received, which record at which node, and whose. The same failure
 /// seen again after a crash is the same letter, not a second one.
 pub(crate) fn letter_id(record: &Record, node: &str, pipeline: &str) -> String {
-    let id = RecordId::Child { parent: Arc::new(record.id().clone()), node: node.into(), index: 0 };
-    let hash = crate::graph::hash_id(&id) as u64;
+    let mut hasher = SipHasher13::new_with_keys(0x6b61_7265_7a00, 2);
+    hasher.write(record.id().to_string().as_bytes());
+    hasher.write(node.as_bytes());
+    // Two branches may bring different records of one id to one node.
+    hasher.write(record.body().bytes());
+    let hash = hasher.finish();
     format!("{:013}-{hash:016x}@{pipeline}", record.meta().received_at.0)
 }
 

@@ -273,6 +273,7 @@ impl Core {
         }
         for arrival in ran.outcome.arrivals {
             if lives(arrival.record.origin()) && self.origins.branch(arrival.record.origin()) {
+                self.origins.charge(arrival.record.origin(), arrival.weight);
                 self.arrive(arrival, now);
             }
         }

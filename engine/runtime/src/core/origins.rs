@@ -134,6 +134,14 @@ impl Origins {
         }
     }
 
+    /// What was made of it costs too. Never waits, as above.
+    pub(crate) fn charge(&mut self, origin: Origin, bytes: usize) {
+        if let Some(state) = self.states.get_mut(&origin) {
+            self.bytes += bytes;
+            state.cost += bytes;
+        }
+    }
+
     /// One more branch; false if the origin is gone.
     pub(crate) fn branch(&mut self, origin: Origin) -> bool {
         self.states.get_mut(&origin).map(|state| state.open += 1).is_some()

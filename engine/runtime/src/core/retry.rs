@@ -28,11 +28,18 @@ impl History {
     }
 }
 
-/// Whether the record is given up.
-pub(crate) fn is_exhausted(retry: &Retry, history: &History, now: tokio::time::Instant) -> bool {
+/// Whether the record is given up. Its age counts only where it can tell poison from an outage: while others
+/// get through, or where there is nobody else (`age_counts`).
+pub(crate) fn is_exhausted(
+    retry: &Retry,
+    history: &History,
+    now: tokio::time::Instant,
+    age_counts: bool,
+) -> bool {
     retry.max_attempts.is_some_and(|most| history.counted >= most)
         || history
             .first_failure
+            .filter(|_| age_counts)
             .zip(retry.max_elapsed)
             .is_some_and(|(first, most)| now.duration_since(first) >= most)
 }
@@ -86,10 +93,12 @@ mod tests {
         let mut outage = History { first_failure: Some(now), ..History::default() };
         (0..100).for_each(|_| outage.count(7));
         assert_eq!(outage.counted, 1);
-        assert!(!is_exhausted(&policy, &outage, now));
+        assert!(!is_exhausted(&policy, &outage, now, true));
         let mut poison = History { first_failure: Some(now), ..History::default() };
         (0..8).for_each(|successes| poison.count(successes));
-        assert!(is_exhausted(&policy, &poison, now));
-        assert!(is_exhausted(&policy, &outage, now + Duration::from_secs(24 * 3_600)));
+        assert!(is_exhausted(&policy, &poison, now, false));
+        let tomorrow = now + Duration::from_secs(24 * 3_600);
+        assert!(is_exhausted(&policy, &outage, tomorrow, true));
+        assert!(!is_exhausted(&policy, &outage, tomorrow, false));
     }
 }

@@ -263,7 +263,9 @@ impl Core {
         if counts {
             history.count(sink.successes);
         }
-        if counts && retry::is_exhausted(&policy, history, now) {
+        let alone = sink.queue.len() == 0 && sink.attempts.is_empty();
+        let age_counts = alone || sink.circuit.state() == State::Closed;
+        if counts && retry::is_exhausted(&policy, history, now, age_counts) {
             sink.last_fault = Some(fault.clone());
             let message = format!("gave up after {} attempts: {fault}", history.tries);
             let fault = Fault::new(class, "exhausted", message);
