@@ -14,6 +14,9 @@ use crate::dedup::Hashed;
 const WAITING: usize = 16 << 20;
 /// The grain of that bound; every request costs at least one.
 const GRAIN: usize = 1 << 10;
+/// A group of this many requests means load; the next one waits a moment for company.
+const CROWD: usize = 8;
+const COMPANY: Duration = Duration::from_micros(200);
 /// How long a settlement may wait for company; tests of power cuts want it on its way.
 const LINGER: Duration = if cfg!(test) { Duration::ZERO } else { Duration::from_millis(50) };
 
@@ -86,6 +89,8 @@ impl Buffered {
 struct Waiting {
     requests: Vec<Request>,
     buffered: Buffered,
+    /// How many requests the writer took last.
+    last_group: usize,
     closed: bool,
 }
 
@@ -121,8 +126,11 @@ impl Queue {
                 return Err(gone());
             }
             waiting.requests.push(Request { work, reply, _room: Some(room) });
+            // A writer that is busy or waits for company looks by itself.
+            if waiting.requests.len() == 1 {
+                self.wake.notify_one();
+            }
         }
-        self.wake.notify_one();
         answer.await.map_err(|_| gone())?
     }
 
@@ -164,6 +172,13 @@ impl Queue {
             let woken = self.wake.wait_timeout(waiting, patience).unwrap_or_else(PoisonError::into_inner);
             waiting = woken.0;
         }
+        if waiting.last_group >= CROWD {
+            // Under load the next ones are close behind: a sync for twice as many costs half as much each.
+            drop(waiting);
+            std::thread::sleep(COMPANY);
+            waiting = self.lock();
+        }
+        waiting.last_group = waiting.requests.len();
         (std::mem::take(&mut waiting.requests), std::mem::take(&mut waiting.buffered))
     }
 
