@@ -79,6 +79,7 @@ fn round(connections: usize) -> Round {
     let daemon = Daemon::start(folder.path());
     let cpu = stats::cpu(daemon.pid());
     let mut measured = load::drive(daemon.ingress, connections, requests);
+    assert_eq!(measured.refused, 0, "the journal must not fill in this run");
     // The run is over when the backlog is.
     daemon.until(Duration::from_secs(60), |daemon| {
         daemon.metric("karez_records_total", "outcome=\"delivered\"") as usize == REQUESTS
