@@ -25,7 +25,7 @@ async fn assert_all_fail(store: &Store) {
 
 #[tokio::test]
 async fn after_a_failed_sync_nothing_is_acknowledged_and_the_file_is_not_synced_again() {
-    let scenario = FailScenario::setup();
+    let _scenario = FailScenario::setup();
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path());
     let events = store.events();
@@ -39,7 +39,7 @@ async fn after_a_failed_sync_nothing_is_acknowledged_and_the_file_is_not_synced_
     assert_eq!(events.stats(&stream()).unsettled, 1);
     assert!(is_failed(store.close().await));
     assert_eq!(store.usage().syncs, syncs + 1);
-    scenario.teardown();
+    fail::list().into_iter().for_each(|(point, _)| fail::remove(point));
     let store = open(folder.path());
     assert_eq!(held(&*store.events()).await[0], (1, "before".to_owned()));
     assert_eq!(store.usage().damage, 0);
@@ -48,7 +48,7 @@ async fn after_a_failed_sync_nothing_is_acknowledged_and_the_file_is_not_synced_
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn all_that_wait_for_a_sync_learn_that_it_failed() {
-    let scenario = FailScenario::setup();
+    let _scenario = FailScenario::setup();
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path());
     fail::cfg("store::sync", "return(io)").unwrap();
@@ -58,14 +58,14 @@ async fn all_that_wait_for_a_sync_learn_that_it_failed() {
         tasks.spawn(async move { events.append(&stream(), vec![entry(&n.to_string(), 0)]).await });
     }
     assert!(tasks.join_all().await.into_iter().all(is_failed));
-    scenario.teardown();
+    fail::list().into_iter().for_each(|(point, _)| fail::remove(point));
     drop(store);
 }
 
 #[tokio::test]
 async fn a_failed_write_ends_the_store_and_harms_nothing_before_it() {
     for point in ["store::before_write", "store::roll", "store::before_unlink", "progress::before_flush"] {
-        let scenario = FailScenario::setup();
+        let _scenario = FailScenario::setup();
         let folder = tempfile::tempdir().unwrap();
         let store = open(folder.path());
         let events = store.events();
@@ -86,7 +86,7 @@ async fn a_failed_write_ends_the_store_and_harms_nothing_before_it() {
         }
         assert_all_fail(&store).await;
         assert!(is_failed(store.close().await), "{point}");
-        scenario.teardown();
+        fail::list().into_iter().for_each(|(point, _)| fail::remove(point));
         let store = open(folder.path());
         let found = held(&*store.events()).await;
         assert!(
@@ -101,7 +101,7 @@ async fn a_failed_write_ends_the_store_and_harms_nothing_before_it() {
 
 #[tokio::test]
 async fn a_writer_that_dies_leaves_nobody_waiting() {
-    let scenario = FailScenario::setup();
+    let _scenario = FailScenario::setup();
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path());
     let events = store.events();
@@ -109,14 +109,14 @@ async fn a_writer_that_dies_leaves_nobody_waiting() {
     assert!(is_failed(events.append(&stream(), vec![entry("a", 0)]).await));
     assert_all_fail(&store).await;
     assert!(is_failed(events.read(&stream(), 0, 1, 1).await), "a reader waits for ever");
-    scenario.teardown();
+    fail::list().into_iter().for_each(|(point, _)| fail::remove(point));
     assert!(is_failed(store.close().await));
     open(folder.path()).close().await.unwrap();
 }
 
 #[tokio::test]
 async fn without_space_entries_are_refused_and_the_rest_is_written() {
-    let scenario = FailScenario::setup();
+    let _scenario = FailScenario::setup();
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path());
     let events = store.events();
@@ -133,7 +133,7 @@ async fn without_space_entries_are_refused_and_the_rest_is_written() {
     // What could not be written is not forgotten.
     events.settle(&stream(), vec![2]);
     store.close().await.unwrap();
-    scenario.teardown();
+    fail::list().into_iter().for_each(|(point, _)| fail::remove(point));
     let store = open(folder.path());
     assert_eq!(held(&*store.events()).await, []);
     let events: Arc<dyn Events> = store.events();
