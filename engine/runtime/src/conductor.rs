@@ -211,7 +211,10 @@ impl Conductor {
             if self.is_over() {
                 return (State::Ended, Vec::new());
             }
-            let command = self.next(Some(control), true, None).await;
+            // A journal tells nobody that it is empty: once all sources ended, look again soon.
+            let ended = self.sources.iter().all(|handle| handle.ended);
+            let again = ended.then(|| Instant::now() + Duration::from_millis(50));
+            let command = self.next(Some(control), true, again).await;
             match command {
                 None => {}
                 Some(Control::Stop(drain, reply)) => {
