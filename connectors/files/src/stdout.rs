@@ -55,7 +55,7 @@ impl Sink for Output {
             spawn_blocking(move || write(&buffer)).await.unwrap_or_else(|error| Err(io::Error::other(error)));
         if let Err(error) = written {
             // Some lines may be out already.
-            let fault = Fault::service(format_args!("standard output: {error}")).with_code("stdout");
+            let fault = fault(&error);
             for outcome in each.iter_mut().filter(|outcome| matches!(outcome, Outcome::Done)) {
                 *outcome = Outcome::Unknown(fault.clone());
             }
@@ -64,8 +64,28 @@ impl Sink for Output {
     }
 }
 
+/// A reader that has gone never comes back, so nothing is tried again: the pipeline stops and says so.
+fn fault(error: &io::Error) -> Fault {
+    let message = format!("standard output: {error}");
+    let gone = error.kind() == io::ErrorKind::BrokenPipe;
+    if gone { Fault::fatal(message) } else { Fault::service(message) }.with_code("stdout")
+}
+
 fn write(buffer: &[u8]) -> io::Result<()> {
     let mut output = io::stdout().lock();
     output.write_all(buffer)?;
     output.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use karez_api::Class;
+
+    use super::*;
+
+    #[test]
+    fn only_a_reader_that_has_gone_stops_the_pipeline() {
+        assert_eq!(fault(&io::ErrorKind::BrokenPipe.into()).class(), Class::Fatal);
+        assert_eq!(fault(&io::ErrorKind::StorageFull.into()).class(), Class::Service);
+    }
 }

@@ -13,7 +13,7 @@ use ::http::{HeaderName, Method};
 use async_trait::async_trait;
 use karez_api::{
     ByteSize, Checker, Claim, Fault, Json, Opened, Path, Problem, Replay, SourceContext, SourcePlan,
-    SourceSpec,
+    SourceSpec, Value,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -125,8 +125,21 @@ fn taken(cx: &Checker<'_>, field: &str, setting: &Json) -> Option<Taken> {
         .and_then(Json::as_str);
     match header {
         Some(name) => header_name(cx, &at.field("header"), name).map(Taken::Header),
-        None => cx.value(&at, setting).map(Taken::Value),
+        None => varying(cx, &at, setting).map(Taken::Value),
     }
+}
+
+/// `delivery_id: id` would give every event one id; `$.id` is what was meant.
+fn varying(cx: &Checker<'_>, at: &Path, setting: &Json) -> Option<Value> {
+    let value = cx.value(at, setting)?;
+    if setting.is_object() || value.constant().is_none() {
+        return Some(value);
+    }
+    cx.report(
+        Problem::error("constant-value", at.clone(), format!("{setting} is the same for every event"))
+            .help("a field of the body is written $.name, a header {header: Name}"),
+    );
+    None
 }
 
 fn header_name(cx: &Checker<'_>, at: &Path, name: &str) -> Option<HeaderName> {

@@ -131,7 +131,7 @@ impl Builder<'_> {
         let plan = self.build(sheet, node, Encode::default(), build)?;
         let at = |key: &str| node.at.field(key);
         let value = |key: &str, setting: &Option<Json>| -> Option<Option<Value>> {
-            setting.as_ref().map_or(Some(None), |setting| self.value(sheet, &at(key), setting).map(Some))
+            setting.as_ref().map_or(Some(None), |setting| self.varying(sheet, &at(key), setting).map(Some))
         };
         let (split, id, order_by) =
             (value("split", &keys.split), value("id", &keys.id), value("order_by", &keys.order_by));
@@ -253,6 +253,20 @@ impl Builder<'_> {
         self.keep(sheet, warnings, compiled)
     }
 
+    /// A value that means something only if records differ in it: with `key: id` for `key: $.id` every record
+    /// after the first would be a duplicate. What is put as `{literal: …}` is meant.
+    fn varying(&self, sheet: &Sheet, at: &Path, setting: &Json) -> Option<Value> {
+        let value = self.value(sheet, at, setting)?;
+        if setting.is_object() || value.constant().is_none() {
+            return Some(value);
+        }
+        sheet.report(
+            Problem::error("constant-value", at.clone(), format!("{setting} is the same for every record"))
+                .help("a field of the record is written $.name"),
+        );
+        None
+    }
+
     fn when(&self, sheet: &Sheet, node: &Node<'_>, setting: Option<&Json>) -> Option<Option<Condition>> {
         let Some(setting) = setting else {
             return Some(None);
@@ -278,7 +292,7 @@ impl Builder<'_> {
             ScopeKey::Source => DedupScope::Source,
             ScopeKey::Pipeline => DedupScope::Pipeline,
         };
-        let key = self.value(sheet, &at.field("key"), &keys.key)?;
+        let key = self.varying(sheet, &at.field("key"), &keys.key)?;
         Some(Dedup { key, ttl: keys.ttl.map_or(DEDUP_TTL, |ttl| ttl.0), scope })
     }
 

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use karez_api::{
-    Checker, Claim, Component, Condition, Emit, Escape, Expressions, Fault, Json, Opened, Path, Problem,
-    Record, Registry, Replay, Scope, Secret, Shape, Sink, SinkContext, SinkPlan, SinkSpec, SourceContext,
-    SourcePlan, SourceSpec, Step, StepSpec, Text, Value, constant,
+    Checker, Claim, Component, Condition, Emit, Escape, Evaluate, Expressions, Fault, Json, Opened, Path,
+    Problem, Record, Registry, Replay, Scope, Secret, Shape, Sink, SinkContext, SinkPlan, SinkSpec,
+    SourceContext, SourcePlan, SourceSpec, Step, StepSpec, Text, Value, constant,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -384,6 +384,9 @@ impl Fake {
 impl Expressions for Fake {
     fn value(&self, scope: &Scope<'_>, at: &Path, setting: &Json) -> Result<Value, Vec<Problem>> {
         Self::check(scope, at, setting)?;
+        if setting.as_str().is_some_and(|text| text.starts_with('$')) {
+            return Ok(Arc::new(Picked));
+        }
         Ok(constant(Some(setting.clone())))
     }
     fn text(&self, scope: &Scope<'_>, at: &Path, setting: &str, _: Escape) -> Result<Text, Vec<Problem>> {
@@ -397,5 +400,18 @@ impl Expressions for Fake {
         Self::check(scope, at, setting)?;
         let value: Arc<_> = constant(true);
         Ok(value)
+    }
+}
+
+/// A pick, which differs from record to record.
+struct Picked;
+
+impl Evaluate<Option<Json>> for Picked {
+    fn eval(&self, record: &Record) -> Result<Option<Json>, Fault> {
+        record
+            .body()
+            .tree()
+            .map(|body| Some(body.clone()))
+            .map_err(|error| Fault::validation("decode", error))
     }
 }

@@ -55,8 +55,12 @@ pub(super) async fn perform(command: DeadLetters, settings: Settings) -> Result<
     if let Some(client) = Client::find(&settings).await? {
         return by_daemon(command, &client).await;
     }
-    say("no daemon runs: looking into the store itself");
     let folder = settings.data_dir.clone();
+    if !folder.exists() {
+        // Opening would make a store, which nobody asked for.
+        bail!("there is no data folder {}; name one with --data-dir", folder.display());
+    }
+    say("no daemon runs: looking into the store itself");
     let store = tokio::task::spawn_blocking(move || Store::open(folder, Options::default())).await??;
     let letters = Letters::open(store.progress()).await?;
     let exit = by_store(command, &letters).await;

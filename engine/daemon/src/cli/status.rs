@@ -44,7 +44,8 @@ fn lines(answer: &Json, now: u64) -> Vec<String> {
     for problem in list(&answer["problems"]) {
         let place = format!("{}:{}:{}", text(&problem["file"]), problem["line"], problem["column"]);
         let (severity, code) = (text(&problem["severity"]), text(&problem["code"]));
-        lines.push(format!("  {place}: {severity}[{code}] {}", text(&problem["message"])));
+        let help = problem["help"].as_str().map_or(String::new(), |help| format!("; {help}"));
+        lines.push(format!("  {place}: {severity}[{code}] {}{help}", text(&problem["message"])));
     }
     for stream in list(&answer["orphaned"]) {
         lines.push(format!("  {}", orphan(stream)));
