@@ -35,6 +35,7 @@ fn a_queue_is_read_to_its_end_though_broker_and_daemon_are_killed() {
     let folder = Folder::new().with("queue", &consuming(&broker, "killed", rest));
     let look = broker.look();
     look.queue("killed");
+    broker.sync();
     publish(&look, "killed", 0..1_000);
     let mut daemon = Daemon::start(folder);
     eventually("some of it is written", || written(&daemon).len() >= 200);
@@ -87,6 +88,8 @@ fn what_a_webhook_accepted_reaches_the_queue_though_the_broker_is_killed() {
     let sink =
         format!("sink: {{amqp: {{url: \"{}\", queue: fed, declare: {{}}}}, retry: {QUICK}}}", broker.url());
     let daemon = Daemon::start(Folder::new().with("feed", &webhook_to("feed", &sink)));
+    broker.look().queue("fed");
+    broker.sync();
     let load = Load::start(daemon.ingress(), "/webhooks/feed", 4);
     load.progresses(300);
     broker.kill();
@@ -124,4 +127,31 @@ fn a_message_that_no_queue_takes_has_failed_and_is_sent_again() {
     let (_, body) = found("it arrives", || look.take("missing").into_iter().next());
     assert_eq!(body, json!({"id": 1}));
     look.delete("missing");
+}
+
+#[test]
+fn a_reload_whose_second_queue_is_refused_leaves_both_reading() {
+    let broker = shared();
+    let source = |queue: &str, more: &str| {
+        let url = broker.url();
+        format!("  {queue}: {{amqp: {{url: \"{url}\", queue: {queue}, {more}}}, retry: {QUICK}}}\n")
+    };
+    let pipeline = |first: &str, second: &str| {
+        let sources = format!("{}{}", source("stays", first), source("stands", second));
+        format!("sources:\n{sources}sink: {{files: {{path: out.ndjson}}}}\n")
+    };
+    let look = broker.look();
+    look.queue("stays");
+    look.queue("stands");
+    let daemon = Daemon::start(Folder::new().with("queues", &pipeline("declare: {}", "declare: {}")));
+    // The first is exchanged before the second one's declaration is refused.
+    daemon.pipeline("queues", &pipeline("declare: {}, prefetch: 7", "declare: {durable: false}"));
+    eventually("the reload fails", || daemon.metrics().value("karez_reload_total{result=\"failed\"}") == 1);
+    publish(&look, "stays", 0..5);
+    publish(&look, "stands", 5..10);
+    eventually("both are read", || written(&daemon).len() >= 10);
+    assert_eq!(written(&daemon), (0..10).collect::<Vec<_>>());
+    daemon.drained("queues");
+    look.delete("stays");
+    look.delete("stands");
 }

@@ -26,10 +26,13 @@ fn list(folder: &Folder) -> Vec<Json> {
 
 /// The letter of an order.
 fn id_of(folder: &Folder, order: u64) -> String {
-    let body =
-        |letter: &Json| serde_json::from_str::<Json>(letter["record"]["body"].as_str().unwrap()).unwrap();
-    let letter = list(folder).into_iter().find(|letter| body(letter)["id"] == order).unwrap();
-    letter["id"].as_str().unwrap().to_owned()
+    let ids = list(folder).into_iter().map(|letter| letter["id"].as_str().unwrap().to_owned());
+    let is_of = |id: &String| {
+        let letter = folder.karez(&["dead-letters", "show", id]).exits(0).json();
+        let body: Json = serde_json::from_str(letter["record"]["body"].as_str().unwrap()).unwrap();
+        body["id"] == order
+    };
+    ids.into_iter().find(is_of).unwrap()
 }
 
 #[test]
@@ -91,4 +94,30 @@ fn letters_outlive_the_daemon_and_can_be_read_without_it() {
     karez_tests::never(Duration::from_millis(300), "a dropped letter comes back", || {
         receiver.taken().iter().any(|seen| seen.id() == 1)
     });
+}
+
+#[test]
+fn a_delivery_of_many_refused_parts_is_kept_once() {
+    let source = "source: {webhook: {path: /bulk, verify: {none: {reason: test}}}}\n";
+    let steps = "steps:\n  - split: \"$.items[*]\"\n  - validate: {schema: {required: [total]}}\n";
+    let pipeline = format!("{source}{steps}sink: {{blackhole: {{}}}}\n");
+    let daemon = Daemon::start(Folder::new().with("bulk", &pipeline));
+    let items: Vec<Json> = (0..1_000).map(|id| json!({"id": id})).collect();
+    daemon.post("/webhooks/bulk", &json!({"items": items, "filling": "x".repeat(500_000)}));
+    assert_eq!(daemon.drained("bulk").outcome("bulk", "dead_lettered"), 1);
+    let metrics = daemon.metrics();
+    assert_eq!(metrics.value("karez_dead_letters"), 1_000);
+    assert!(metrics.value("karez_dead_letter_bytes") < 3_000_000, "{metrics:?}");
+    let letters =
+        daemon.karez(&["dead-letters", "list", "--format", "json", "--limit", "1000"]).exits(0).json();
+    let ids: Vec<&str> =
+        letters.as_array().unwrap().iter().map(|letter| letter["id"].as_str().unwrap()).collect();
+    let (last, rest) = ids.split_last().unwrap();
+    for chunk in rest.chunks(200) {
+        daemon.karez(&[&["dead-letters", "drop"], chunk].concat()).exits(0);
+    }
+    let letter = daemon.karez(&["dead-letters", "show", last]).exits(0).json();
+    assert!(letter["origin"]["body"].as_str().unwrap().len() > 500_000, "the last one still has it all");
+    daemon.karez(&["dead-letters", "drop", last]).exits(0);
+    assert_eq!(daemon.metrics().value("karez_dead_letter_bytes"), 0, "the last one takes it along");
 }

@@ -52,7 +52,8 @@ fn a_run_that_dead_letters_says_so_by_its_exit_code() {
     assert!(report.stderr.contains("dead-lettered 1"), "{}", report.stderr);
     assert_eq!(folder.numbers("out.ndjson", "id"), [1, 3]);
     let letters = folder.karez(&["dead-letters", "list", "--format", "json"]).exits(0).json();
-    assert_eq!(letters[0]["origin"]["body"], "{\"id\": ", "the original bytes");
+    let letter = folder.karez(&["dead-letters", "show", letters[0]["id"].as_str().unwrap()]).exits(0).json();
+    assert_eq!(letter["origin"]["body"], "{\"id\": ", "the original bytes");
 }
 
 #[test]

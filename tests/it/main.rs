@@ -13,6 +13,7 @@ mod files;
 mod order;
 mod reload;
 mod retry;
+mod standing;
 mod stopping;
 
 /// A pipeline from the open webhook `/NAME` to what is said below it.

@@ -4,20 +4,21 @@
 use std::fs::OpenOptions;
 use std::net::SocketAddr;
 use std::ops::Deref;
-use std::process::{Child, ExitStatus};
+use std::path::PathBuf;
+use std::process::{Child, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value as Json;
 
-use crate::{Answer, Folder, Metrics, Request, found, send, within};
+use crate::{Answer, Folder, Launch, Metrics, PATIENCE, Request, binary, send, within};
 
 const LOG: &str = "stderr.log";
 
 /// A daemon and its folder.
 pub struct Daemon {
     folder: Folder,
-    arguments: Vec<String>,
+    launch: Launch,
     process: Option<Child>,
     ingress: SocketAddr,
     admin: SocketAddr,
@@ -39,11 +40,29 @@ impl Daemon {
     /// As [`Daemon::start`].
     #[must_use]
     pub fn start_with(folder: Folder, arguments: &[&str]) -> Self {
-        let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
         let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
-        let mut daemon = Self { folder, arguments, process: None, ingress: nowhere, admin: nowhere };
+        Self::start_as(folder, Launch { arguments, ..Launch::default() })
+    }
+
+    /// # Panics
+    /// As [`Daemon::start`].
+    #[must_use]
+    pub fn start_as(folder: Folder, launch: Launch) -> Self {
+        let mut daemon = Self::prepare(folder, launch);
         daemon.restart();
         daemon
+    }
+
+    /// One that does not run yet.
+    #[must_use]
+    pub fn prepare(folder: Folder, launch: Launch) -> Self {
+        let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        Self { folder, launch, process: None, ingress: nowhere, admin: nowhere }
+    }
+
+    /// What counts from its next start.
+    pub fn launch(&mut self) -> &mut Launch {
+        &mut self.launch
     }
 
     /// Starts it again on its folder, on other ports. Returns once it is ready.
@@ -51,26 +70,98 @@ impl Daemon {
     /// # Panics
     /// As [`Daemon::start`].
     pub fn restart(&mut self) {
-        assert!(self.process.is_none(), "it runs already");
-        let said = self.stderr().len();
-        let log = OpenOptions::new().create(true).append(true).open(self.folder.at(LOG)).unwrap();
-        let fixed = ["run", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"].map(str::to_owned);
-        let mut command = self.folder.command(fixed.iter().chain(&self.arguments));
-        self.process = Some(command.stderr(log).spawn().unwrap());
-        (self.ingress, self.admin) = found("the daemon says where it listens", || {
-            self.assert_alive();
-            let said = &self.stderr()[said..];
-            Some((announced(said, "webhooks")?, announced(said, "admin")?))
-        });
-        found("the daemon is ready", || {
-            self.assert_alive();
-            send(self.admin, &Request::get("/readyz")).ok().filter(|answer| answer.status == 200)
-        });
+        if let Err(why) = self.try_restart(PATIENCE) {
+            panic!("{why}");
+        }
     }
 
-    fn assert_alive(&mut self) {
-        let ended = self.process.as_mut().and_then(|process| process.try_wait().unwrap());
-        assert!(ended.is_none(), "the daemon ended: {ended:?}\n{}", self.stderr());
+    /// Starts it again on its folder, on other ports. Returns once it is ready.
+    ///
+    /// # Errors
+    /// It ended, with what it said, or was not ready in time and was killed.
+    ///
+    /// # Panics
+    /// It runs already.
+    pub fn try_restart(&mut self, time: Duration) -> Result<(), String> {
+        let said = self.stderr().len();
+        self.spawn();
+        let until = Instant::now() + time;
+        while !self.is_ready(said) {
+            if let Some(status) = self.has_ended() {
+                self.process = None;
+                return Err(format!("the daemon ended, {status}:\n{}", &self.stderr()[said..]));
+            }
+            if Instant::now() > until {
+                self.kill();
+                return Err(format!("the daemon was not ready within {time:?}:\n{}", &self.stderr()[said..]));
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(())
+    }
+
+    /// Starts it again and does not wait.
+    ///
+    /// # Panics
+    /// It runs already.
+    pub fn spawn(&mut self) {
+        assert!(self.process.is_none(), "it runs already");
+        let log = OpenOptions::new().create(true).append(true).open(self.folder.at(LOG)).unwrap();
+        let program = self.launch.binary.clone().unwrap_or_else(binary);
+        let mut command = match self.launch.prefix.split_first() {
+            Some((first, rest)) => {
+                let mut command = self.folder.run(first);
+                command.args(rest).arg(program);
+                command
+            }
+            None => self.folder.run(program),
+        };
+        command.args(self.launch.line(&["run", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]));
+        command.envs(self.launch.environment.iter().cloned());
+        self.process = Some(command.stdout(Stdio::null()).stderr(log).spawn().unwrap());
+    }
+
+    /// Looks for the addresses behind what was `said` before this start.
+    fn is_ready(&mut self, said: usize) -> bool {
+        let text = self.stderr();
+        let Some(text) = text.get(said..) else { return false };
+        let (Some(ingress), Some(admin)) = (announced(text, "webhooks"), announced(text, "admin")) else {
+            return false;
+        };
+        (self.ingress, self.admin) = (ingress, admin);
+        send(admin, &Request::get("/readyz")).is_ok_and(|answer| answer.status == 200)
+    }
+
+    /// How it ended, if it has.
+    ///
+    /// # Panics
+    /// The system does not say.
+    pub fn has_ended(&mut self) -> Option<ExitStatus> {
+        self.process.as_mut()?.try_wait().unwrap()
+    }
+
+    #[must_use]
+    pub fn is_running(&mut self) -> bool {
+        self.process.is_some() && self.has_ended().is_none()
+    }
+
+    /// # Panics
+    /// It does not run.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.process.as_ref().unwrap().id()
+    }
+
+    /// Its process, while there is one.
+    #[must_use]
+    pub fn running(&self) -> Option<u32> {
+        self.process.as_ref().map(Child::id)
+    }
+
+    /// Where its state is.
+    #[must_use]
+    pub fn data(&self) -> PathBuf {
+        self.launch.data.clone().unwrap_or_else(|| self.folder.at(".karez"))
     }
 
     /// Everything it has said, in all its lives.
@@ -115,8 +206,12 @@ impl Daemon {
         self.ask(method, path).unwrap()
     }
 
-    fn ask(&self, method: &str, path: &str) -> std::io::Result<Answer> {
-        let token = self.folder.read(".karez/admin.token");
+    /// As [`Daemon::api`].
+    ///
+    /// # Errors
+    /// No answer comes.
+    pub fn ask(&self, method: &str, path: &str) -> std::io::Result<Answer> {
+        let token = std::fs::read_to_string(self.data().join("admin.token"))?;
         let request = Request::new(method, &format!("/api/v1/{path}"))
             .header("Authorization", format!("Bearer {}", token.trim()))
             .header("Content-Type", "application/json");
@@ -129,10 +224,18 @@ impl Daemon {
         Metrics::read(&send(self.admin, &Request::get("/metrics")).unwrap().text())
     }
 
+    /// As [`Daemon::metrics`].
+    ///
+    /// # Errors
+    /// No answer comes.
+    pub fn scrape(&self) -> std::io::Result<Metrics> {
+        Ok(Metrics::read(&send(self.admin, &Request::get("/metrics"))?.text()))
+    }
+
     /// `metrics`, once nothing of this pipeline is in flight; then they have to add up.
     #[track_caller]
     pub fn drained(&self, pipeline: &str) -> Metrics {
-        let metrics = found("nothing is in flight", || {
+        let metrics = crate::found("nothing is in flight", || {
             Some(self.metrics()).filter(|metrics| metrics.in_flight(pipeline) == 0)
         });
         metrics.conserves(pipeline);
@@ -159,7 +262,7 @@ impl Daemon {
     /// # Panics
     /// It does not run.
     pub fn signal(&self, signal: Signal) {
-        let id = self.process.as_ref().unwrap().id();
+        let id = self.pid();
         kill_process(Pid::from_raw(id.cast_signed()).unwrap(), signal).unwrap();
     }
 
@@ -191,7 +294,7 @@ impl Daemon {
     #[track_caller]
     pub fn stop(&mut self) {
         self.signal(Signal::TERM);
-        let status = self.ended(crate::PATIENCE);
+        let status = self.ended(PATIENCE);
         assert_eq!(status.code(), Some(0), "{status}");
     }
 
@@ -201,7 +304,7 @@ impl Daemon {
     /// It does not run.
     #[must_use]
     pub fn memory(&self) -> u64 {
-        let id = self.process.as_ref().unwrap().id();
+        let id = self.pid();
         let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
         let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.split_whitespace().next());
         kib.unwrap().parse::<u64>().unwrap() << 10
@@ -213,7 +316,7 @@ impl Daemon {
     /// It does not say it.
     #[track_caller]
     pub fn says(&self, text: &str) {
-        within(crate::PATIENCE, &format!("the log says {text:?}"), || self.stderr().contains(text));
+        within(PATIENCE, &format!("the log says {text:?}"), || self.stderr().contains(text));
     }
 }
 

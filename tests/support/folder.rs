@@ -7,8 +7,11 @@ use std::process::{Command, Stdio};
 use serde_json::Value as Json;
 use tempfile::TempDir;
 
-/// A folder that goes with the test.
-pub struct Folder(TempDir);
+/// A folder that goes with the test, or one that stays.
+pub struct Folder {
+    path: PathBuf,
+    _temporary: Option<TempDir>,
+}
 
 impl Default for Folder {
     fn default() -> Self {
@@ -20,8 +23,17 @@ impl Folder {
     /// With an empty `pipelines`.
     #[must_use]
     pub fn new() -> Self {
-        let folder = Self(tempfile::Builder::new().prefix("karez-").tempdir().unwrap());
-        std::fs::create_dir(folder.at("pipelines")).unwrap();
+        let temporary = tempfile::Builder::new().prefix("karez-").tempdir().unwrap();
+        let mut folder = Self::staying(temporary.path());
+        folder._temporary = Some(temporary);
+        folder
+    }
+
+    /// With an empty `pipelines`; it stays when the test ends.
+    #[must_use]
+    pub fn staying(path: impl Into<PathBuf>) -> Self {
+        let folder = Self { path: path.into(), _temporary: None };
+        std::fs::create_dir_all(folder.at("pipelines")).unwrap();
         folder
     }
 
@@ -38,7 +50,7 @@ impl Folder {
 
     #[must_use]
     pub fn at(&self, path: impl AsRef<Path>) -> PathBuf {
-        self.0.path().join(path)
+        self.path.join(path)
     }
 
     /// Folders on the way are made.
@@ -77,8 +89,15 @@ impl Folder {
     /// `karez` with these arguments, inside the folder.
     #[must_use]
     pub fn command(&self, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Command {
-        let mut command = Command::new(binary());
-        command.args(arguments).current_dir(self.0.path()).stdin(Stdio::null());
+        let mut command = self.run(binary());
+        command.args(arguments);
+        command
+    }
+
+    /// Any program inside the folder, which sees none of karez's variables.
+    pub(crate) fn run(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new(program);
+        command.current_dir(&self.path).stdin(Stdio::null());
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("KAREZ_") {
                 command.env_remove(name);
@@ -127,9 +146,14 @@ impl Output {
     }
 }
 
-/// The binary under test, which cargo puts beside the folder of the tests.
-fn binary() -> PathBuf {
+/// The binary under test, which cargo puts beside the folder of the tests, or beside a program that is none.
+#[must_use]
+pub fn binary() -> PathBuf {
     let tests = std::env::current_exe().unwrap();
+    let beside = tests.with_file_name("karez");
+    if beside.exists() {
+        return beside;
+    }
     let binary = tests.parent().and_then(Path::parent).unwrap().join("karez");
     assert!(
         binary.exists(),

@@ -7,6 +7,7 @@
 mod daemon;
 mod folder;
 mod http;
+mod launch;
 mod load;
 mod metrics;
 pub mod rabbit;
@@ -14,8 +15,9 @@ mod receiver;
 mod wait;
 
 pub use daemon::Daemon;
-pub use folder::{Folder, Output};
+pub use folder::{Folder, Output, binary};
 pub use http::{Answer, Connection, Request, send};
+pub use launch::Launch;
 pub use load::{Load, Sent};
 pub use metrics::Metrics;
 pub use receiver::{Receiver, Reply, Seen};

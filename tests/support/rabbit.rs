@@ -6,9 +6,11 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{OnceLock, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
 
 use lapin::options::{
-    BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions, QueueDeleteOptions,
+    BasicAckOptions, BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions,
+    QueueDeleteOptions,
 };
 use lapin::types::FieldTable;
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
@@ -19,6 +21,9 @@ use crate::found;
 
 /// The script under /usr/lib: the one on the path changes user.
 const SERVER: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
+const CONTROL: &str = "/usr/lib/rabbitmq/bin/rabbitmqctl";
+
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
 /// Obeys orders on its standard input. That ends with the test process, however it ends, and with
 /// it end the broker and its name server, by their ids.
@@ -28,6 +33,9 @@ while read -r order; do
     case $order in
         start) "$SERVER" >>"$HOME/out" 2>&1 & broker=$! ;;
         kill) kill -9 "$broker"; wait "$broker" ;;
+        freeze) kill -STOP "$broker" ;;
+        thaw) kill -CONT "$broker" ;;
+        sync) "$CONTROL" --erlang-cookie karez -n "$RABBITMQ_NODENAME" eval 'mnesia:sync_log().' >>"$HOME/out" 2>&1 ;;
     esac
     echo obeyed
 done
@@ -62,7 +70,12 @@ pub struct Broker {
 }
 
 impl Broker {
-    fn start() -> Self {
+    /// One that nobody shares.
+    ///
+    /// # Panics
+    /// As [`shared`].
+    #[must_use]
+    pub fn start() -> Self {
         assert!(Path::new(SERVER).exists(), "{SERVER} is missing: install rabbitmq-server");
         let home = tempfile::Builder::new().prefix("karez-rabbit-").tempdir().unwrap().keep();
         std::fs::write(home.join("plugins"), "[].").unwrap();
@@ -73,6 +86,7 @@ impl Broker {
             .stdout(Stdio::piped())
             .env("HOME", &home)
             .env("SERVER", SERVER)
+            .env("CONTROL", CONTROL)
             // The script becomes the broker, under its own process id.
             .env("RUNNING_UNDER_SYSTEMD", "1")
             .env("RABBITMQ_NODENAME", format!("karez{port}@localhost"))
@@ -110,6 +124,21 @@ impl Broker {
         self.order("kill");
     }
 
+    /// Queues that exist now outlive a kill. The broker writes its own tables late: without this, a durable queue
+    /// that is a second old goes with all messages that were confirmed in it.
+    pub fn sync(&mut self) {
+        self.order("sync");
+    }
+
+    /// It stands still, its connections open, until it is thawed.
+    pub fn freeze(&mut self) {
+        self.order("freeze");
+    }
+
+    pub fn thaw(&mut self) {
+        self.order("thaw");
+    }
+
     /// Starts it again on what it had written; returns once it answers.
     pub fn restart(&mut self) {
         self.order("start");
@@ -124,18 +153,7 @@ impl Broker {
     /// A test's own connection.
     #[must_use]
     pub fn look(&self) -> Look {
-        let runtime = Runtime::new().unwrap();
-        let (connection, channel) = found("the broker answers", || {
-            let connected = async {
-                let properties = ConnectionProperties::default();
-                let connection = Connection::connect(&self.url(), properties).await?;
-                let channel = connection.create_channel().await?;
-                channel.confirm_select(ConfirmSelectOptions::default()).await?;
-                Ok::<_, lapin::Error>((connection, channel))
-            };
-            runtime.block_on(connected).ok()
-        });
-        Look { runtime, _connection: connection, channel }
+        found("the broker answers", || Look::at(&self.url()).ok())
     }
 }
 
@@ -147,6 +165,58 @@ pub struct Look {
 }
 
 impl Look {
+    /// A connection to this address.
+    ///
+    /// # Errors
+    /// Nobody answers there.
+    pub fn at(url: &str) -> Result<Self, lapin::Error> {
+        let runtime = Runtime::new().unwrap();
+        let (connection, channel) = runtime.block_on(in_time(async {
+            let connection = Connection::connect(url, ConnectionProperties::default()).await?;
+            let channel = connection.create_channel().await?;
+            channel.confirm_select(ConfirmSelectOptions::default()).await?;
+            Ok((connection, channel))
+        }))?;
+        Ok(Self { runtime, _connection: connection, channel })
+    }
+
+    /// Publishes persistently; whether the broker has taken it.
+    ///
+    /// # Errors
+    /// It did not say.
+    pub fn try_publish(&self, queue: &str, id: &str, body: &[u8]) -> Result<bool, lapin::Error> {
+        self.runtime.block_on(in_time(async {
+            let properties = BasicProperties::default().with_delivery_mode(2).with_message_id(id.into());
+            let options = BasicPublishOptions { mandatory: true, ..Default::default() };
+            let sent = self.channel.basic_publish("".into(), queue.into(), options, body, properties);
+            let confirm = sent.await?.await?;
+            Ok(confirm.is_ack() && confirm.take_message().is_none())
+        }))
+    }
+
+    /// Takes all messages out of a queue: their `message_id` and body. Acknowledged once all are here, so that
+    /// one whose transfer is cut comes again.
+    ///
+    /// # Errors
+    /// The broker does not answer.
+    pub fn try_take(&self, queue: &str) -> Result<Vec<(String, Vec<u8>)>, lapin::Error> {
+        self.runtime.block_on(in_time(async {
+            let mut taken = Vec::new();
+            let mut last = None;
+            while let Some(message) =
+                self.channel.basic_get(queue.into(), BasicGetOptions { no_ack: false }).await?
+            {
+                let id = message.properties.message_id().clone();
+                last = Some(message.delivery.delivery_tag);
+                taken.push((id.map(|id| id.to_string()).unwrap_or_default(), message.delivery.data));
+            }
+            if let Some(tag) = last {
+                self.channel.basic_ack(tag, BasicAckOptions { multiple: true }).await?;
+            }
+            Ok(taken)
+        }))
+    }
+
     /// Declares a durable queue.
     pub fn queue(&self, name: &str) {
         let options = QueueDeclareOptions { durable: true, ..Default::default() };
@@ -199,6 +269,12 @@ impl Look {
             taken
         })
     }
+}
+
+/// A broker that stands still answers nothing.
+async fn in_time<T>(asked: impl Future<Output = Result<T, lapin::Error>>) -> Result<T, lapin::Error> {
+    let late = || lapin::Error::from(std::io::Error::from(std::io::ErrorKind::TimedOut));
+    tokio::time::timeout(ANSWER_WITHIN, asked).await.map_err(|_| late())?
 }
 
 fn free_ports() -> [u16; 3] {

@@ -1,5 +1,6 @@
 //! The far end of an http sink: notes each request before it answers, and answers as it is told.
 
+use std::collections::HashMap;
 use std::io::{self, BufReader, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -14,6 +15,8 @@ use crate::{eventually, found};
 /// A request as it arrived.
 #[derive(Debug, Clone)]
 pub struct Seen {
+    /// Its place among all requests, from 0.
+    pub number: usize,
     pub at: Instant,
     pub method: String,
     pub path: String,
@@ -50,6 +53,8 @@ pub enum Reply {
     RetryAfter(u16, u64),
     /// Not at all, until the receiver is told otherwise.
     Hang,
+    /// Not at all: the connection ends.
+    Cut,
 }
 
 type Rule = Arc<dyn Fn(&Seen) -> Reply + Send + Sync>;
@@ -60,7 +65,8 @@ struct State {
     /// Grows with each change of the rule.
     changes: u64,
     accepting: bool,
-    open: Vec<TcpStream>,
+    /// Connections by their far end.
+    open: HashMap<SocketAddr, TcpStream>,
 }
 
 struct Shared {
@@ -85,8 +91,13 @@ impl Receiver {
     #[must_use]
     pub fn start_with(rule: impl Fn(&Seen) -> Reply + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let state =
-            State { seen: Vec::new(), rule: Arc::new(rule), changes: 0, accepting: true, open: Vec::new() };
+        let state = State {
+            seen: Vec::new(),
+            rule: Arc::new(rule),
+            changes: 0,
+            accepting: true,
+            open: HashMap::new(),
+        };
         let shared = Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() });
         let mut receiver = Self { address: listener.local_addr().unwrap(), shared, listening: None };
         receiver.listen(listener);
@@ -121,7 +132,7 @@ impl Receiver {
             let mut state = self.state();
             state.accepting = false;
             state.changes += 1;
-            state.open.drain(..).for_each(|stream| drop(stream.shutdown(Shutdown::Both)));
+            state.open.drain().for_each(|(_, stream)| drop(stream.shutdown(Shutdown::Both)));
             self.shared.changed.notify_all();
         }
         // Wakes the listener, which then finds that it is not wanted any more.
@@ -184,15 +195,19 @@ impl Drop for Receiver {
 impl Shared {
     fn accept(self: &Arc<Self>, listener: &TcpListener) {
         loop {
-            let (stream, _) = listener.accept().unwrap();
+            let (stream, from) = listener.accept().unwrap();
             let mut state = self.state.lock().unwrap();
             if !state.accepting {
                 return;
             }
-            state.open.push(stream.try_clone().unwrap());
+            state.open.insert(from, stream.try_clone().unwrap());
             let shared = Arc::clone(self);
             // It ends with its connection.
-            std::thread::spawn(move || shared.serve(stream).ok());
+            std::thread::spawn(move || {
+                shared.serve(stream).ok();
+                let stream = shared.state.lock().unwrap().open.remove(&from);
+                stream.map(|stream| stream.shutdown(Shutdown::Both).ok())
+            });
         }
     }
 
@@ -203,12 +218,12 @@ impl Shared {
             let body = read_body(&mut reader, &headers)?;
             let mut words = first.split(' ').map(str::to_owned);
             let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-            let seen = Seen { at: Instant::now(), method, path, headers, body };
+            let seen = Seen { number: 0, at: Instant::now(), method, path, headers, body };
             let Some(reply) = self.reply(seen) else { return Ok(()) };
             let (status, more) = match reply {
                 Reply::RetryAfter(status, seconds) => (status, format!("Retry-After: {seconds}\r\n")),
                 Reply::Status(status) => (status, String::new()),
-                Reply::Hang => return Ok(()),
+                Reply::Hang | Reply::Cut => return Ok(()),
             };
             let answer = format!("HTTP/1.1 {status} As Told\r\nContent-Length: 0\r\n{more}\r\n");
             reader.get_mut().write_all(answer.as_bytes())?;
@@ -217,9 +232,10 @@ impl Shared {
     }
 
     /// Notes the request, then decides; `None` once the connection is not wanted any more.
-    fn reply(&self, seen: Seen) -> Option<Reply> {
+    fn reply(&self, mut seen: Seen) -> Option<Reply> {
         let mut state = self.state.lock().unwrap();
         let index = state.seen.len();
+        seen.number = index;
         state.seen.push((seen.clone(), Reply::Hang));
         loop {
             let reply = (state.rule)(&seen);

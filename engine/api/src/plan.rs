@@ -59,6 +59,10 @@ pub struct SourceNode {
     pub order_by: Option<Value>,
     /// Journaled before it is acknowledged: always where the source cannot replay.
     pub journal: bool,
+    /// How many chunks of its records may be in the steps at once, each on a core; one for each core if not said.
+    pub concurrency: Option<usize>,
+    /// How long it may take to open.
+    pub timeout: Duration,
     pub retry: Retry,
 }
 
@@ -94,6 +98,8 @@ pub struct StepNode {
     pub from: Vec<Input>,
     pub when: Option<Condition>,
     pub on_failure: OnFailure,
+    /// How long it may take with one record; none where the file does not say.
+    pub timeout: Option<Duration>,
 }
 
 pub struct SinkNode {

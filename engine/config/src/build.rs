@@ -22,6 +22,8 @@ use crate::shared::Lookups;
 use crate::sheet::Sheet;
 use crate::{suggest, tree};
 
+/// How long a source may take to open.
+const OPEN_WITHIN: Duration = Duration::from_secs(30);
 /// Default time for which a dedup key counts.
 const DEDUP_TTL: Duration = Duration::from_secs(7 * 86_400);
 /// Records in a batch where neither file nor sink say.
@@ -159,6 +161,8 @@ impl Builder<'_> {
             dedup: dedup?,
             order_by: order_by?,
             journal,
+            concurrency: keys.concurrency.map(std::num::NonZero::get),
+            timeout: keys.timeout.map_or(OPEN_WITHIN, |timeout| timeout.0),
             retry: retry(&source_retry(), keys.retry.as_ref()),
             plan,
         };
@@ -179,6 +183,7 @@ impl Builder<'_> {
             from: Vec::new(),
             when: when?,
             on_failure: OnFailure::default(),
+            timeout: keys.timeout.map(|timeout| timeout.0),
         };
         Some((plan, Ties { from: keys.from, on_failure: keys.on_failure }))
     }

@@ -10,8 +10,19 @@ use serde::de::{Deserialize, Deserializer, Error};
 /// The keys a node of a role may have beside its type.
 pub(crate) fn of_role(role: Role) -> &'static [&'static str] {
     match role {
-        Role::Source => &["decode", "split", "id", "dedup", "order_by", "journal", "max_in_flight", "retry"],
-        Role::Step => &["id", "from", "when", "on_failure"],
+        Role::Source => &[
+            "decode",
+            "split",
+            "id",
+            "dedup",
+            "order_by",
+            "journal",
+            "max_in_flight",
+            "concurrency",
+            "timeout",
+            "retry",
+        ],
+        Role::Step => &["id", "from", "when", "on_failure", "timeout"],
         Role::Sink => {
             &["from", "when", "on_failure", "encode", "batch", "concurrency", "timeout", "retry", "on_error"]
         }
@@ -47,6 +58,11 @@ pub(crate) struct SourceKeys {
     pub(crate) journal: Option<bool>,
     /// How much may be on its way at once; beside the only source it is the pipeline's.
     pub(crate) max_in_flight: Option<InFlightKeys>,
+    /// How many chunks of its records (256 at most in each) go through the steps at once, each on a core of its own.
+    /// Default: one for each core of the machine.
+    pub(crate) concurrency: Option<NonZeroUsize>,
+    /// How long it may take to open: to connect, to log in, to declare. Default: 30s.
+    pub(crate) timeout: Option<Duration>,
     /// How often and how long to wait before the source is opened again.
     pub(crate) retry: Option<RetryKeys>,
 }
@@ -64,6 +80,8 @@ pub(crate) struct StepKeys {
     pub(crate) when: Option<Json>,
     /// What happens to a record that it refuses. Default: `dead_letter`.
     pub(crate) on_failure: Option<FailureKey>,
+    /// How long it may take with one record; what took longer is refused. Default: no limit but that of its language.
+    pub(crate) timeout: Option<Duration>,
 }
 
 /// What the engine does for a sink.

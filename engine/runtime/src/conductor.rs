@@ -1,6 +1,7 @@
 //! The one task that owns a pipeline's core: it feeds it what happens and carries out what it
 //! decides. Everything that waits (sources, deliveries, the store) waits in other tasks.
 
+mod burial;
 mod reload;
 mod stop;
 
@@ -17,31 +18,41 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Services;
 use crate::assemble::{Parts, SourcePart, open_sinks};
-use crate::core::{Burial, Command, Core, Pulled};
-use crate::counters::End;
+use crate::core::{Command, Core, Pulled};
 use crate::delivery::SinkDriver;
-use crate::letters::{DeadLetter, KeptRecord, letter_id};
-use crate::pipeline::{Control, Shared};
+use crate::pipeline::{Control, Replayed, Shared};
 use crate::prepare::Prepare;
 use crate::reader::{self, FromSource, ReaderContext, SourceEvent};
 use crate::settler::{Notice, Report, Settler};
 use crate::status::State;
 use crate::tasks::TaskGroup;
 use crate::worker::{self, Ran, Work};
+use burial::Burying;
 
 const EVENTS: usize = 256;
 /// How long a reload waits for deliveries in progress.
 const GRACE: Duration = Duration::from_secs(5);
-/// Dead letters in one write: each holds its origin whole.
-const BURIALS: usize = 64;
-/// The wait before dead letters are written again that found no room.
-const BURY_AGAIN: Duration = Duration::from_secs(1);
 
 /// What the pipeline's tasks report.
 enum Event {
-    Ran { source: usize, chunk: u64, generation: u64, ran: Ran },
-    Delivered { sink: usize, attempt: u64, generation: u64, outcomes: Vec<Outcome> },
-    Buried { origins: Vec<Origin>, generation: u64 },
+    Ran {
+        source: usize,
+        chunk: u64,
+        generation: u64,
+        ran: Ran,
+    },
+    Delivered {
+        sink: usize,
+        attempt: u64,
+        generation: u64,
+        outcomes: Vec<Outcome>,
+    },
+    Buried {
+        origins: Vec<Origin>,
+        generation: u64,
+    },
+    /// Parked records, read again: there was room for them when they were asked for.
+    Fetched(FromSource),
     Fatal(Fault),
 }
 
@@ -50,6 +61,8 @@ struct SourceHandle {
     cx: ReaderContext,
     /// Prepares its records for the graph that runs now; the reader keeps the one it began with.
     prepare: Arc<Prepare>,
+    /// Chunks of it in the steps at once.
+    cores: Arc<Semaphore>,
     stop_journal: CancellationToken,
     reader: Option<JoinHandle<()>>,
     journal: Option<JoinHandle<()>>,
@@ -65,17 +78,16 @@ pub(crate) struct Conductor {
     sources: Vec<SourceHandle>,
     sinks: Vec<Arc<SinkDriver>>,
     attempts: HashMap<(usize, u64), tokio::task::AbortHandle>,
-    replays: HashMap<u64, oneshot::Sender<Option<End>>>,
+    replays: HashMap<u64, oneshot::Sender<Replayed>>,
     next_ticket: u64,
     batches: Arc<AtomicU64>,
-    /// Chunks in the steps at once: one a core, so that a slow pipeline takes no more than that.
-    cores: Arc<Semaphore>,
     events: (mpsc::Sender<Event>, mpsc::Receiver<Event>),
     records: (mpsc::Sender<FromSource>, mpsc::Receiver<FromSource>),
     reports: (mpsc::Sender<Report>, mpsc::Receiver<Report>),
     source_events: (mpsc::Sender<SourceEvent>, mpsc::Receiver<SourceEvent>),
     /// Sources that wait for their records to be settled before they are opened again.
     resuming: Vec<(Arc<str>, oneshot::Sender<()>)>,
+    burying: Burying,
     failed: Option<Fault>,
 }
 
@@ -111,12 +123,12 @@ impl Conductor {
             replays: HashMap::new(),
             next_ticket: 1,
             batches: Arc::new(AtomicU64::new(1)),
-            cores: Arc::new(Semaphore::new(std::thread::available_parallelism().map_or(2, usize::from))),
             events: mpsc::channel(EVENTS),
             records: mpsc::channel(1),
             reports: mpsc::channel(EVENTS),
             source_events: mpsc::channel(EVENTS),
             resuming: Vec::new(),
+            burying: Burying::default(),
             failed: None,
         };
         let mut handles: Vec<(SourceHandle, Option<Opened>)> = Vec::new();
@@ -126,8 +138,7 @@ impl Conductor {
                 let message = format!("source {}: {fault}", handle.cx.node.name);
                 fault.with_message(message)
             })?;
-            let held = conductor.services.events.stats(handle.cx.stream()).unsettled;
-            conductor.shared.counters.recover(held);
+            conductor.shared.counters.recover(conductor.held(&handle));
             handles.push((handle, opened));
         }
         for (handle, opened) in handles {
@@ -146,6 +157,7 @@ impl Conductor {
             intake: part.intake,
             events: Arc::clone(&self.services.events),
             progress: Arc::clone(&self.services.progress),
+            letters: Arc::clone(&self.services.letters),
             clock: Arc::clone(&self.services.clock),
             ingress: Arc::clone(&self.services.ingress),
             tasks: self.tasks.clone(),
@@ -158,6 +170,7 @@ impl Conductor {
         };
         SourceHandle {
             prepare: Arc::clone(&cx.intake.prepare),
+            cores: Arc::new(Semaphore::new(cx.node.concurrency.unwrap_or_else(cores))),
             cx,
             stop_journal: CancellationToken::new(),
             reader: None,
@@ -181,12 +194,16 @@ impl Conductor {
         handle.settler = Some(self.tasks.spawn(settler.run(receiver)));
         handle.reader = Some(self.tasks.spawn(reader::read(handle.cx.clone(), opened)));
         // A journal that was switched off still delivers what it holds.
-        let held = self.services.events.stats(handle.cx.stream()).unsettled;
-        if handle.journal.is_none() && (handle.cx.node.journal || held > 0) {
+        if handle.journal.is_none() && (handle.cx.node.journal || self.held(&handle) > 0) {
             let read = reader::read_journal(handle.cx.clone(), handle.stop_journal.clone());
             handle.journal = Some(self.tasks.spawn(read));
         }
         handle
+    }
+
+    /// What a source's journal holds unsettled.
+    fn held(&self, handle: &SourceHandle) -> u64 {
+        self.services.events.stats(handle.cx.stream()).unsettled
     }
 
     /// Runs until stopped, ended or failed.
@@ -273,6 +290,7 @@ impl Conductor {
                 self.core.delivered(sink, attempt, generation, outcomes, now);
             }
             Event::Buried { origins, generation } => self.core.buried(&origins, generation),
+            Event::Fetched(from) => self.pulled(from),
             Event::Fatal(fault) => self.failed = Some(fault),
         }
     }
@@ -337,14 +355,11 @@ impl Conductor {
                 }
                 Command::Bury(burials) => self.bury(burials),
                 Command::Settle { source, items } => self.settle(source, items),
-                Command::Fetch { source, sequences } => {
-                    let cx = self.sources[source].cx.clone();
-                    self.tasks.spawn(reader::fetch(cx, sequences));
-                }
+                Command::Fetch { source, sequences } => self.fetch(source, sequences),
                 Command::Replayed { ticket, end } => {
                     if let Some(reply) = self.replays.remove(&ticket) {
                         // Whoever asked may be gone.
-                        reply.send(end).ok();
+                        reply.send(end.map_or(Replayed::GivenBack, Replayed::Ended)).ok();
                     }
                 }
                 Command::Fail(fault) => self.failed = Some(fault),
@@ -357,7 +372,7 @@ impl Conductor {
         let prepare = Arc::clone(&self.sources[source].prepare);
         let (events, generation) = (self.events.0.clone(), self.core.generation());
         let now = self.services.clock.now();
-        let cores = Arc::clone(&self.cores);
+        let cores = Arc::clone(&self.sources[source].cores);
         self.tasks.spawn(async move {
             // The semaphore is never closed.
             let _core = cores.acquire_owned().await;
@@ -366,6 +381,18 @@ impl Conductor {
                 Ok(ran) => Event::Ran { source, chunk, generation, ran },
                 Err(error) => Event::Fatal(Fault::fatal(format_args!("a step broke down: {error}"))),
             };
+            drop(events.send(event).await);
+        });
+    }
+
+    fn fetch(&self, source: usize, sequences: Vec<u64>) {
+        let (cx, events) = (self.sources[source].cx.clone(), self.events.0.clone());
+        self.tasks.spawn(async move {
+            let event = match reader::fetch(cx, sequences).await {
+                Ok(from) => Event::Fetched(from),
+                Err(error) => Event::Fatal(Fault::fatal(error).with_code("store")),
+            };
+            // A pipeline that is gone leaves them in the journal.
             drop(events.send(event).await);
         });
     }
@@ -383,37 +410,6 @@ impl Conductor {
         self.attempts.insert((sink, attempt), task.abort_handle());
     }
 
-    /// Writes dead letters, a page at a time; what waits for them is settled when they are durable.
-    fn bury(&self, burials: Vec<Burial>) {
-        let (store, name) = (Arc::clone(&self.services.letters), Arc::clone(&self.shared.name));
-        let (events, generation) = (self.events.0.clone(), self.core.generation());
-        self.tasks.spawn(async move {
-            let mut rest = burials.into_iter();
-            loop {
-                let page: Vec<Burial> = rest.by_ref().take(BURIALS).collect();
-                if page.is_empty() {
-                    return;
-                }
-                let origins = page.iter().map(|burial| burial.refusal.record.origin()).collect();
-                let letters: Vec<DeadLetter> = page.into_iter().map(|burial| letter(&name, burial)).collect();
-                let event = loop {
-                    match store.bury(&letters).await {
-                        Ok(()) => break Event::Buried { origins, generation },
-                        Err(StoreError::Full(reason)) => {
-                            tracing::warn!(%reason, "no room for dead letters, their records wait");
-                            if events.is_closed() {
-                                return;
-                            }
-                            tokio::time::sleep(BURY_AGAIN).await;
-                        }
-                        Err(error) => break Event::Fatal(Fault::fatal(error).with_code("store")),
-                    }
-                };
-                drop(events.send(event).await);
-            }
-        });
-    }
-
     fn settle(&self, source: usize, items: Vec<crate::core::SettledItem>) {
         let Some(handle) = self.sources.get(source) else { return };
         let notices = handle.cx.notices.clone();
@@ -427,14 +423,17 @@ impl Conductor {
         }
     }
 
-    fn replay(&mut self, record: Record, node: Option<String>, reply: oneshot::Sender<Option<End>>) {
+    fn replay(&mut self, record: Record, node: Option<String>, reply: oneshot::Sender<Replayed>) {
         let ticket = self.next_ticket;
         self.next_ticket += 1;
         // Where it entered matters only to a record that goes through its source again.
         let known = self.index(&record.meta().source).or(node.as_ref().map(|_| 0));
-        let Some(source) = known else { return };
-        if self.core.replay(record, source, node.as_deref(), ticket) {
-            self.replays.insert(ticket, reply);
+        match known {
+            Some(source) if self.core.replay(record, source, node.as_deref(), ticket) => {
+                self.replays.insert(ticket, reply);
+            }
+            // Whoever asked may be gone.
+            _ => drop(reply.send(Replayed::UnknownNode)),
         }
     }
 
@@ -458,20 +457,23 @@ impl Conductor {
 
     /// Everything settled so far is saved when this returns.
     async fn flush(&mut self, source: usize) {
-        let (done, mut saved) = oneshot::channel();
+        let (done, saved) = oneshot::channel();
         let notices = self.sources[source].cx.notices.clone();
-        let told = async move { notices.send(Notice::Flush(done)).await.is_ok() };
-        tokio::pin!(told);
-        let mut sent = false;
-        // The settler reports meanwhile: it must not wait for whoever waits for it.
+        self.hearing(async move {
+            // A settler that is gone has nothing to save.
+            if notices.send(Notice::Flush(done)).await.is_ok() {
+                drop(saved.await);
+            }
+        })
+        .await;
+    }
+
+    /// Waits for what needs a settler, and hears meanwhile what settlers report: none must wait for whoever waits for it.
+    async fn hearing<T>(&mut self, waiting: impl Future<Output = T>) -> T {
+        tokio::pin!(waiting);
         loop {
             tokio::select! {
-                ok = &mut told, if !sent => match ok {
-                    true => sent = true,
-                    // A settler that is gone has nothing to save.
-                    false => return,
-                },
-                _ = &mut saved, if sent => return,
+                done = &mut waiting => return done,
                 Some(report) = self.reports.1.recv() => self.reported(report),
             }
         }
@@ -483,8 +485,12 @@ impl Conductor {
             && self.sources.iter().all(|handle| handle.ended)
             && self.core.is_idle()
             && self.records.1.is_empty()
-            && self.sources.iter().all(|handle| self.services.events.stats(handle.cx.stream()).unsettled == 0)
+            && self.journals_are_empty()
     }
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(2, usize::from)
 }
 
 async fn receive(control: Option<&mut mpsc::Receiver<Control>>) -> Option<Control> {
@@ -495,22 +501,5 @@ async fn receive(control: Option<&mut mpsc::Receiver<Control>>) -> Option<Contro
             None => std::future::pending().await,
         },
         None => std::future::pending().await,
-    }
-}
-
-fn letter(pipeline: &Arc<str>, burial: Burial) -> DeadLetter {
-    let Burial { refusal, origin, at } = burial;
-    let id = letter_id(&refusal.record, &refusal.node, pipeline);
-    DeadLetter {
-        id,
-        pipeline: pipeline.to_string(),
-        node: refusal.node.to_string(),
-        class: refusal.fault.class(),
-        code: refusal.fault.code().to_owned(),
-        message: refusal.fault.message().to_owned(),
-        attempts: refusal.attempts,
-        at: at.0,
-        origin: KeptRecord::keep(&origin),
-        record: KeptRecord::keep(&refusal.record),
     }
 }

@@ -76,9 +76,10 @@ impl Counters {
         self.ends[end as usize].fetch_add(1, Relaxed);
         self.in_flight.fetch_sub(1, Relaxed);
     }
-    pub(crate) fn give_back(&self) {
-        self.returned.fetch_add(1, Relaxed);
-        self.in_flight.fetch_sub(1, Relaxed);
+    /// They went back unsettled: to their source, or to a journal that nobody reads any more.
+    pub(crate) fn give_back(&self, n: u64) {
+        self.returned.fetch_add(n, Relaxed);
+        self.in_flight.fetch_sub(n, Relaxed);
     }
     pub(crate) fn refuse(&self, reason: &'static str) {
         let mut refused = self.refused.lock().unwrap_or_else(std::sync::PoisonError::into_inner);

@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
 
 use karez_api::{
     Class, Condition, Emit, Fault, Meta, MetaFault, Millis, OnFailure, Origin, PipelinePlan, Port, Record,
@@ -45,6 +46,7 @@ struct StepNode {
     step: Box<dyn Step>,
     when: Option<Condition>,
     on_failure: OnFailure,
+    timeout: Option<Duration>,
     /// By port.
     to: Vec<Vec<Target>>,
     counters: Arc<NodeCounters>,
@@ -135,6 +137,7 @@ impl Graph {
                 step: node.step,
                 when: node.when,
                 on_failure: node.on_failure,
+                timeout: node.timeout,
                 to: vec![Vec::new(); ports],
                 counters: Arc::default(),
             });
@@ -301,7 +304,7 @@ impl<'g> Walk<'g> {
             Err(fault) => return self.fail(node, entered, fault, diverted),
         }
         let mut emit = std::mem::take(&mut self.emit);
-        match node.step.apply(record, &mut emit) {
+        match in_time(node, record, &mut emit) {
             Ok(()) if emit.is_empty() => {
                 node.counters.add(1, 0, 0);
                 self.outcome.ends.push((self.origin, End::Filtered));
@@ -437,6 +440,21 @@ impl<'g> Walk<'g> {
                 self.refuse(name, record, fault);
             }
         }
+    }
+}
+
+/// A step cannot be interrupted; what took it longer than it may is refused afterwards.
+fn in_time(node: &StepNode, record: Record, emit: &mut Emit) -> Result<(), Fault> {
+    let Some(timeout) = node.timeout else {
+        return node.step.apply(record, emit);
+    };
+    let begun = Instant::now();
+    node.step.apply(record, emit)?;
+    match begun.elapsed() {
+        took if took > timeout => {
+            Err(Fault::validation("timeout", format_args!("took {took:.1?}, may take {timeout:?}")))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -1,41 +1,33 @@
 //! Dead letters: what could not be delivered, with everything needed to understand and to replay it.
-//! They are small keyed state: one entry each under `dead-letters/<pipeline>/`.
+//! Small keyed state: a letter under `dead-letters/<pipeline>/`, and the source record that it came of once for
+//! all letters of that record, since one delivery may be split into thousands that are refused.
+
+mod kept;
+mod origins;
 
 use std::hash::Hasher as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue};
-use karez_api::{
-    Body, Class, Form, JsonMap, Meta, MetaFault, Millis, Progress, Record, RecordId, StoreError, Write,
-};
+use karez_api::{Class, Progress, Record, StoreError, Write};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value as Json, json};
 use siphasher::sip::SipHasher13;
+use tokio::sync::Mutex;
+
+pub use kept::KeptRecord;
+pub(crate) use kept::{body_json, meta_json, overlay_meta};
+use origins::Origins;
+
+use crate::core::Burial;
 
 /// Bytes of all dead letters; at the cap, records stay unsettled and their pipelines wait.
 const MAX_BYTES: u64 = 1 << 30;
 const PREFIX: &str = "dead-letters/";
 
-/// A record as a dead letter keeps it.
+/// What a dead letter says of itself, without its records.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct KeptRecord {
-    pub form: String,
-    /// The body, where it is UTF-8.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub body: Option<String>,
-    /// The body in base64, where it is not.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub body_base64: Option<String>,
-    pub meta: Json,
-}
-
-/// One dead letter.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct DeadLetter {
+pub struct LetterHead {
     /// Unique, sorted by time.
     pub id: String,
     pub pipeline: String,
@@ -48,10 +40,38 @@ pub struct DeadLetter {
     pub attempts: u32,
     /// Milliseconds since the epoch.
     pub at: u64,
+}
+
+/// One dead letter.
+#[derive(Debug, Clone)]
+pub struct DeadLetter {
+    pub head: LetterHead,
     /// The source record: its original bytes and metadata.
     pub origin: KeptRecord,
     /// The record as it entered the node.
     pub record: KeptRecord,
+}
+
+impl DeadLetter {
+    /// For people and tools: the head's fields, `origin` and `record`.
+    #[must_use]
+    pub fn json(&self) -> serde_json::Value {
+        let mut json = serde_json::json!(self.head);
+        json["origin"] = serde_json::json!(self.origin);
+        json["record"] = serde_json::json!(self.record);
+        json
+    }
+}
+
+/// A letter at rest.
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    head: LetterHead,
+    /// Where its origin is kept.
+    origin: String,
+    /// Absent where it failed as it came.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    record: Option<KeptRecord>,
 }
 
 /// The dead letters of all pipelines.
@@ -59,6 +79,8 @@ pub struct DeadLetters {
     progress: Arc<dyn Progress>,
     bytes: AtomicU64,
     count: AtomicU64,
+    /// Letters are written and removed one after the other: they share origins, which are counted.
+    writing: Mutex<()>,
 }
 
 impl DeadLetters {
@@ -67,18 +89,10 @@ impl DeadLetters {
     /// # Errors
     /// The store cannot be read.
     pub async fn open(progress: Arc<dyn Progress>) -> Result<Self, StoreError> {
-        let letters = Self { progress, bytes: AtomicU64::new(0), count: AtomicU64::new(0) };
-        let mut after: Option<String> = None;
-        loop {
-            let page = letters.progress.list(PREFIX, after.as_deref(), 1_000).await?;
-            let Some((last, _)) = page.last() else {
-                return Ok(letters);
-            };
-            after = Some(last.clone());
-            letters.count.fetch_add(page.len() as u64, Relaxed);
-            let bytes: u64 = page.iter().map(|(_, stored)| stored.value.len() as u64).sum();
-            letters.bytes.fetch_add(bytes, Relaxed);
-        }
+        let (count, letters) = measure(&*progress, PREFIX).await?;
+        let (_, origins) = measure(&*progress, origins::PREFIX).await?;
+        let bytes = AtomicU64::new(letters + origins);
+        Ok(Self { progress, bytes, count: AtomicU64::new(count), writing: Mutex::default() })
     }
 
     /// How many there are, and their bytes.
@@ -87,7 +101,7 @@ impl DeadLetters {
         (self.count.load(Relaxed), self.bytes.load(Relaxed))
     }
 
-    /// Letters of one pipeline or of all, in order, after the letter with id `after`.
+    /// Letters of one pipeline or of all, without their records, in order, after the letter with id `after`.
     ///
     /// # Errors
     /// The store cannot be read.
@@ -96,24 +110,23 @@ impl DeadLetters {
         pipeline: Option<&str>,
         after: Option<&str>,
         limit: usize,
-    ) -> Result<Vec<DeadLetter>, StoreError> {
-        let prefix = pipeline.map_or(PREFIX.to_owned(), |name| format!("{PREFIX}{name}/"));
-        let after = match after {
-            Some(id) => self.key_of(id).await?,
-            None => None,
-        };
-        let page = self.progress.list(&prefix, after.as_deref(), limit).await?;
-        page.iter().map(|(key, stored)| read(key, &stored.value)).collect()
+    ) -> Result<Vec<LetterHead>, StoreError> {
+        let after = after.and_then(key_of);
+        let page = self.progress.list(&prefix(pipeline), after.as_deref(), limit).await?;
+        page.iter().map(|(key, stored)| Ok(read(key, &stored.value)?.head)).collect()
     }
 
     /// # Errors
     /// The store cannot be read.
     pub async fn get(&self, id: &str) -> Result<Option<DeadLetter>, StoreError> {
-        let Some(key) = self.key_of(id).await? else {
+        let Some((key, Stored { head, origin, record })) = self.stored(id).await? else {
             return Ok(None);
         };
-        let stored = self.progress.get(&key).await?;
-        stored.map(|stored| read(&key, &stored.value)).transpose()
+        let Some(origin) = Origins(&*self.progress).get(&origin).await? else {
+            return Err(StoreError::Refused(format!("dead letter {key} has lost its origin")));
+        };
+        let record = record.unwrap_or_else(|| origin.clone());
+        Ok(Some(DeadLetter { head, origin, record }))
     }
 
     /// Removes a letter; false if there is none of that id.
@@ -121,15 +134,14 @@ impl DeadLetters {
     /// # Errors
     /// The store cannot be written.
     pub async fn remove(&self, id: &str) -> Result<bool, StoreError> {
-        let Some(key) = self.key_of(id).await? else {
+        let _writing = self.writing.lock().await;
+        let Some((key, stored)) = self.stored(id).await? else {
             return Ok(false);
         };
-        let Some(stored) = self.progress.get(&key).await? else {
-            return Ok(false);
-        };
-        self.progress.write(vec![Write::remove(key)]).await?;
+        let mut writes = Origins(&*self.progress).released(&stored.origin).await?;
+        writes.push(Write::remove(key));
+        self.write(writes).await?;
         self.count.fetch_sub(1, Relaxed);
-        self.bytes.fetch_sub(stored.value.len() as u64, Relaxed);
         Ok(true)
     }
 
@@ -137,30 +149,42 @@ impl DeadLetters {
     ///
     /// # Errors
     /// [`StoreError::Full`] at the cap; what the store says.
-    pub(crate) async fn bury(&self, letters: &[DeadLetter]) -> Result<(), StoreError> {
-        let mut writes = Vec::with_capacity(letters.len());
-        for letter in letters {
-            let value = serde_json::to_vec(letter).unwrap_or_default();
-            writes.push(Write::put(format!("{PREFIX}{}/{}", letter.pipeline, letter.id), value));
+    pub(crate) async fn bury(&self, pipeline: &str, burials: &[Burial]) -> Result<(), StoreError> {
+        let _writing = self.writing.lock().await;
+        let (mut writes, mut fresh, mut origins) = (Vec::new(), 0, origins::Taken::default());
+        for burial in burials {
+            let Burial { refusal, origin, at } = burial;
+            let head = LetterHead {
+                id: letter_id(&refusal.record, &refusal.node, pipeline),
+                pipeline: pipeline.to_owned(),
+                node: refusal.node.to_string(),
+                class: refusal.fault.class(),
+                code: refusal.fault.code().to_owned(),
+                message: refusal.fault.message().to_owned(),
+                attempts: refusal.attempts,
+                at: at.0,
+            };
+            let key = format!("{PREFIX}{pipeline}/{}", head.id);
+            let name = origins::name(pipeline, origin);
+            if writes.iter().any(|write: &Write| write.key == key) {
+                continue;
+            }
+            if self.progress.get(&key).await?.is_none() {
+                fresh += 1;
+                origins.take(&name, origin);
+            }
+            let record = (!origins::same(&refusal.record, origin)).then(|| KeptRecord::keep(&refusal.record));
+            writes.push(Write::put(key, json(&Stored { head, origin: name, record })));
         }
-        let size = |write: &Write| write.value.as_ref().map_or(0, Bytes::len) as u64;
-        let bytes: u64 = writes.iter().map(size).sum();
-        if self.bytes.load(Relaxed) + bytes > MAX_BYTES {
+        writes.extend(Origins(&*self.progress).taken(origins).await?);
+        let bytes: usize = writes.iter().map(size).sum();
+        if self.bytes.load(Relaxed) + bytes as u64 > MAX_BYTES {
             return Err(StoreError::Full(
                 "1 GiB of dead letters: replay or drop some, the pipeline waits".into(),
             ));
         }
-        let (mut known, mut known_bytes) = (0, 0);
-        for write in &writes {
-            if let Some(before) = self.progress.get(&write.key).await? {
-                known += 1;
-                known_bytes += before.value.len() as u64;
-            }
-        }
-        self.progress.write(writes).await?;
-        self.count.fetch_add(letters.len() as u64 - known, Relaxed);
-        self.bytes.fetch_add(bytes, Relaxed);
-        self.bytes.fetch_sub(known_bytes, Relaxed);
+        self.write(writes).await?;
+        self.count.fetch_add(fresh, Relaxed);
         Ok(())
     }
 
@@ -169,41 +193,91 @@ impl DeadLetters {
     /// # Errors
     /// The store cannot be read or written.
     pub(crate) async fn adopt(&self, old: &str, new: &str) -> Result<(), StoreError> {
+        let _writing = self.writing.lock().await;
         loop {
-            let letters = self.list(Some(old), None, 500).await?;
-            if letters.is_empty() {
+            let page = self.progress.list(&prefix(Some(old)), None, 500).await?;
+            if page.is_empty() {
                 return Ok(());
             }
-            let mut writes = Vec::with_capacity(letters.len() * 2);
-            for mut letter in letters {
-                writes.push(Write::remove(format!("{PREFIX}{old}/{}", letter.id)));
-                let stamp = letter.id.split('@').next().unwrap_or_default();
-                letter.id = format!("{stamp}@{new}");
-                letter.pipeline = new.to_owned();
-                let value = serde_json::to_vec(&letter).unwrap_or_default();
-                writes.push(Write::put(format!("{PREFIX}{new}/{}", letter.id), value));
+            let mut writes = Vec::with_capacity(page.len() * 2);
+            for (key, value) in page {
+                let mut stored = read(&key, &value.value)?;
+                let stamp = stored.head.id.split('@').next().unwrap_or_default();
+                stored.head.id = format!("{stamp}@{new}");
+                stored.head.pipeline = new.to_owned();
+                writes.push(Write::put(format!("{PREFIX}{new}/{}", stored.head.id), json(&stored)));
+                writes.push(Write::remove(key));
             }
-            self.progress.write(writes).await?;
+            self.write(writes).await?;
         }
     }
 
-    /// Ids hold the pipeline's name at their end, so that they find their key by themselves.
-    async fn key_of(&self, id: &str) -> Result<Option<String>, StoreError> {
-        let Some((_, pipeline)) = id.split_once('@') else {
+    async fn stored(&self, id: &str) -> Result<Option<(String, Stored)>, StoreError> {
+        let Some(key) = key_of(id) else {
             return Ok(None);
         };
-        Ok(Some(format!("{PREFIX}{pipeline}/{id}")))
+        let Some(found) = self.progress.get(&key).await? else {
+            return Ok(None);
+        };
+        let stored = read(&key, &found.value)?;
+        Ok(Some((key, stored)))
+    }
+
+    /// Writes, and keeps the sum of bytes right.
+    async fn write(&self, writes: Vec<Write>) -> Result<(), StoreError> {
+        let (mut more, mut less) = (0, 0);
+        for write in &writes {
+            more += size(write) as u64;
+            less += self.progress.get(&write.key).await?.map_or(0, |before| before.value.len() as u64);
+        }
+        self.progress.write(writes).await?;
+        self.bytes.fetch_add(more, Relaxed);
+        self.bytes.fetch_sub(less, Relaxed);
+        Ok(())
     }
 }
 
-fn read(key: &str, value: &[u8]) -> Result<DeadLetter, StoreError> {
+async fn measure(progress: &dyn Progress, prefix: &str) -> Result<(u64, u64), StoreError> {
+    let (mut count, mut bytes) = (0, 0);
+    let mut after: Option<String> = None;
+    loop {
+        let page = progress.list(prefix, after.as_deref(), 100).await?;
+        let Some((last, _)) = page.last() else {
+            return Ok((count, bytes));
+        };
+        after = Some(last.clone());
+        count += page.len() as u64;
+        bytes += page.iter().map(|(_, stored)| stored.value.len() as u64).sum::<u64>();
+    }
+}
+
+fn size(write: &Write) -> usize {
+    write.value.as_ref().map_or(0, Bytes::len)
+}
+
+fn json(value: &impl Serialize) -> Vec<u8> {
+    // Plain structures with text keys: they always have a JSON form.
+    serde_json::to_vec(value).unwrap_or_default()
+}
+
+fn prefix(pipeline: Option<&str>) -> String {
+    pipeline.map_or(PREFIX.to_owned(), |name| format!("{PREFIX}{name}/"))
+}
+
+/// Ids hold the pipeline's name at their end, so that they find their key by themselves.
+fn key_of(id: &str) -> Option<String> {
+    let (_, pipeline) = id.split_once('@')?;
+    Some(format!("{PREFIX}{pipeline}/{id}"))
+}
+
+fn read(key: &str, value: &[u8]) -> Result<Stored, StoreError> {
     serde_json::from_slice(value)
         .map_err(|error| StoreError::Refused(format!("dead letter {key} cannot be read: {error}")))
 }
 
 /// The id of a letter: when its record was received, which record at which node, and whose. The same failure
 /// seen again after a crash is the same letter, not a second one.
-pub(crate) fn letter_id(record: &Record, node: &str, pipeline: &str) -> String {
+fn letter_id(record: &Record, node: &str, pipeline: &str) -> String {
     let mut hasher = SipHasher13::new_with_keys(0x6b61_7265_7a00, 2);
     hasher.write(record.id().to_string().as_bytes());
     hasher.write(node.as_bytes());
@@ -211,156 +285,4 @@ pub(crate) fn letter_id(record: &Record, node: &str, pipeline: &str) -> String {
     hasher.write(record.body().bytes());
     let hash = hasher.finish();
     format!("{:013}-{hash:016x}@{pipeline}", record.meta().received_at.0)
-}
-
-impl KeptRecord {
-    pub(crate) fn keep(record: &Record) -> Self {
-        let bytes = record.body().bytes();
-        let text = std::str::from_utf8(bytes).ok().map(str::to_owned);
-        Self {
-            form: form_name(record.body().form()).into(),
-            body_base64: text.is_none().then(|| BASE64.encode(bytes)),
-            body: text,
-            meta: meta_json(record.meta()),
-        }
-    }
-
-    /// The record again, for a replay.
-    #[must_use]
-    pub fn restore(&self) -> Record {
-        let bytes = match (&self.body, &self.body_base64) {
-            (Some(text), _) => Bytes::from(text.clone()),
-            (None, Some(text)) => BASE64.decode(text).unwrap_or_default().into(),
-            (None, None) => Bytes::new(),
-        };
-        let form = match self.form.as_str() {
-            "text" => Form::Text,
-            "bytes" => Form::Opaque,
-            _ => Form::Json,
-        };
-        Record::new(Body::from_bytes(form, bytes), meta_from_json(&self.meta))
-    }
-}
-
-fn form_name(form: Form) -> &'static str {
-    match form {
-        Form::Json => "json",
-        Form::Text => "text",
-        Form::Opaque => "bytes",
-    }
-}
-
-/// A body for people: its JSON, else its text, else its size.
-pub(crate) fn body_json(body: &Body) -> Json {
-    match body.tree() {
-        Ok(tree) => tree.clone(),
-        Err(_) => match std::str::from_utf8(body.bytes()) {
-            Ok(text) => Json::String(text.to_owned()),
-            Err(_) => json!({ "base64": BASE64.encode(body.bytes()) }),
-        },
-    }
-}
-
-/// Metadata as JSON, absent fields left out.
-pub(crate) fn meta_json(meta: &Meta) -> Json {
-    let mut map = JsonMap::new();
-    let mut put = |name: &str, value: Json| {
-        if !value.is_null() {
-            map.insert(name.to_owned(), value);
-        }
-    };
-    put("id", json!(meta.id.to_string()));
-    put("source", json!(&*meta.source));
-    put("received_at", json!(meta.received_at.0));
-    put("event_type", json!(meta.event_type.as_deref()));
-    put("delivery_id", json!(meta.delivery_id.as_deref()));
-    put("attempt", json!(meta.attempt));
-    if !meta.headers.is_empty() {
-        let headers: JsonMap = meta
-            .headers
-            .iter()
-            .map(|(name, value)| (name.as_str().to_owned(), json!(String::from_utf8_lossy(value.as_bytes()))))
-            .collect();
-        put("headers", Json::Object(headers));
-    }
-    put("key", json!(meta.key.as_deref()));
-    put("partition", json!(meta.partition));
-    put("offset", json!(meta.offset));
-    put("topic", json!(meta.topic.as_deref()));
-    put("file", json!(meta.file.as_deref()));
-    put("line", json!(meta.line));
-    if !meta.extra.is_empty() {
-        put("extra", Json::Object(meta.extra.clone()));
-    }
-    if let Some(error) = &meta.error {
-        put("error", fault_json(error));
-    }
-    Json::Object(map)
-}
-
-fn fault_json(error: &MetaFault) -> Json {
-    json!({
-        "class": error.class, "code": &*error.code, "node": &*error.node,
-        "message": &*error.message, "attempts": error.attempts, "at": error.at.0,
-    })
-}
-
-fn meta_from_json(json: &Json) -> Meta {
-    let text = |name: &str| json[name].as_str().map(Arc::<str>::from);
-    let id = RecordId::text(text("id").unwrap_or_else(|| "unknown".into()));
-    let source = text("source").unwrap_or_else(|| "unknown".into());
-    let mut meta = Meta::new(id, source, Millis::default());
-    overlay_meta(&mut meta, json);
-    meta
-}
-
-/// Writes the fields that `json` names over `meta`.
-pub(crate) fn overlay_meta(meta: &mut Meta, json: &Json) {
-    let text = |name: &str| json[name].as_str().map(Arc::<str>::from);
-    let small = |name: &str| json[name].as_u64().and_then(|n| u32::try_from(n).ok());
-    if let Some(id) = text("id") {
-        meta.id = RecordId::text(id);
-    }
-    if let Some(at) = json["received_at"].as_u64() {
-        meta.received_at = Millis(at);
-    }
-    for (name, value) in json["headers"].as_object().into_iter().flatten() {
-        let value = value.as_str().map(HeaderValue::from_str);
-        if let (Ok(name), Some(Ok(value))) = (HeaderName::try_from(name), value) {
-            meta.headers.insert(name, value);
-        }
-    }
-    meta.event_type = text("event_type").or(meta.event_type.take());
-    meta.delivery_id = text("delivery_id").or(meta.delivery_id.take());
-    meta.attempt = small("attempt").or(meta.attempt);
-    meta.key = text("key").or(meta.key.take());
-    meta.partition = small("partition").or(meta.partition);
-    meta.offset = json["offset"].as_u64().or(meta.offset);
-    meta.topic = text("topic").or(meta.topic.take());
-    meta.file = text("file").or(meta.file.take());
-    meta.line = json["line"].as_u64().or(meta.line);
-    if let Some(extra) = json["extra"].as_object() {
-        meta.extra = extra.clone();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_kept_record_comes_back_with_its_bytes_and_metadata() {
-        for (form, body) in [(Form::Json, &b"{\"a\": 1}"[..]), (Form::Opaque, &b"\xff\x00"[..])] {
-            let mut meta = Meta::new(RecordId::text("r1"), "hook".into(), Millis(17));
-            meta.headers.insert("x-type", HeaderValue::from_static("t"));
-            meta.extra.insert("tenant".into(), json!("acme"));
-            meta.line = Some(3);
-            let record = Record::new(Body::from_bytes(form, Bytes::from_static(body)), meta);
-            let kept = serde_json::to_string(&KeptRecord::keep(&record)).unwrap();
-            let back = serde_json::from_str::<KeptRecord>(&kept).unwrap().restore();
-            assert_eq!(back.body().bytes(), body);
-            assert_eq!(back.body().form(), form);
-            assert_eq!(meta_json(back.meta()), meta_json(record.meta()));
-        }
-    }
 }

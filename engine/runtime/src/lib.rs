@@ -29,7 +29,7 @@ mod tasks;
 
 pub use clock::SystemClock;
 pub use counters::{BUCKETS, Counters, Histogram, HistogramReading, Hold, Reading};
-pub use letters::{DeadLetter, DeadLetters, KeptRecord};
+pub use letters::{DeadLetter, DeadLetters, KeptRecord, LetterHead};
 pub use pipeline::{Drain, Finish, Pipeline, ReplayTo, Services, UnknownNode};
 pub use remains::{Forgotten, forget};
 pub use status::{JournalStatus, NodeStatus, State, Status};

@@ -11,7 +11,7 @@ use crate::assemble::Parts;
 use crate::conductor::Conductor;
 use crate::counters::{Counters, End, NodeCounters};
 use crate::graph::Graph;
-use crate::letters::{DeadLetter, DeadLetters};
+use crate::letters::{DeadLetter, DeadLetters, LetterHead};
 use crate::status::{JournalStatus, NodeStatus, State, Status};
 use crate::tap::{Tap, Taps};
 use crate::tasks::TaskGroup;
@@ -65,8 +65,17 @@ pub struct UnknownNode(pub String);
 pub(crate) enum Control {
     Stop(Drain, oneshot::Sender<()>),
     Reload(Box<Parts>, oneshot::Sender<Result<(), Fault>>),
-    Replay(Record, Option<String>, oneshot::Sender<Option<End>>),
+    Replay(Record, Option<String>, oneshot::Sender<Replayed>),
     Unblock,
+}
+
+/// What became of a dead letter that was tried again.
+pub(crate) enum Replayed {
+    Ended(End),
+    /// Its node, or the source it came from, is no longer there.
+    UnknownNode,
+    /// The pipeline stopped or changed before its end was known.
+    GivenBack,
 }
 
 /// A source's name, type and counters.
@@ -306,39 +315,41 @@ impl Pipeline {
     pub async fn replay(&self, letter: DeadLetter, to: ReplayTo) -> Result<(), Fault> {
         let (record, node) = match to {
             ReplayTo::Source => (letter.origin.restore(), None),
-            ReplayTo::Original => (letter.record.restore(), Some(letter.node.clone())),
+            ReplayTo::Original => (letter.record.restore(), Some(letter.head.node.clone())),
             ReplayTo::Node(node) => (letter.record.restore(), Some(node)),
         };
         // What failed at a source enters there again.
         let sources = self.shared.sources.read().unwrap_or_else(PoisonError::into_inner).clone();
         let node = node.filter(|node| !sources.iter().any(|(name, ..)| **name == **node));
         let record = record.with_meta(|meta| meta.error = None);
-        let (reply, ended) = oneshot::channel();
+        let place = node.clone().unwrap_or_else(|| record.meta().source.to_string());
+        let (reply, replayed) = oneshot::channel();
         let gone = || Fault::service("the pipeline does not run").with_code("stopped");
-        self.control.send(Control::Replay(record, node.clone(), reply)).await.map_err(|_| gone())?;
+        self.control.send(Control::Replay(record, node, reply)).await.map_err(|_| gone())?;
         let letters = Arc::clone(&self.services.letters);
         let waiting = self.owner.spawn(async move {
-            let end = ended.await;
-            if matches!(end, Ok(Some(_)))
-                && let Err(error) = remove_replayed(&letters, &letter).await
+            let replayed = replayed.await;
+            if matches!(replayed, Ok(Replayed::Ended(_)))
+                && let Err(error) = remove_replayed(&letters, &letter.head).await
             {
-                tracing::warn!(letter = letter.id, %error, "a replayed dead letter could not be removed");
+                tracing::warn!(letter = letter.head.id, %error, "a replayed dead letter could not be removed");
             }
-            end
+            replayed
         });
         match waiting.await {
-            Ok(Ok(Some(End::DeadLettered))) => {
+            Ok(Ok(Replayed::Ended(End::DeadLettered))) => {
                 Err(Fault::validation("failed_again", "it failed again and is a new dead letter"))
             }
-            Ok(Ok(Some(_))) => Ok(()),
-            Ok(Err(_)) if self.is_running() => {
-                let node = node.unwrap_or_default();
-                Err(Fault::validation(
-                    "unknown_node",
-                    format_args!("the pipeline has no node {node:?} any more"),
-                ))
+            Ok(Ok(Replayed::Ended(_))) => Ok(()),
+            Ok(Ok(Replayed::UnknownNode)) => {
+                let message = format!("the pipeline has no node {place:?} any more");
+                Err(Fault::validation("unknown_node", message))
             }
-            _ => Err(gone()),
+            Ok(Ok(Replayed::GivenBack)) => {
+                let message = "the pipeline stopped or changed meanwhile; the dead letter stays";
+                Err(Fault::service(message).with_code("given_back"))
+            }
+            Ok(Err(_)) | Err(_) => Err(gone()),
         }
     }
 
@@ -350,9 +361,9 @@ impl Pipeline {
 }
 
 /// Removes a letter whose record came to an end, unless it has become the letter of a new failure.
-async fn remove_replayed(letters: &DeadLetters, letter: &DeadLetter) -> Result<(), karez_api::StoreError> {
+async fn remove_replayed(letters: &DeadLetters, letter: &LetterHead) -> Result<(), karez_api::StoreError> {
     match letters.get(&letter.id).await? {
-        Some(now) if now.at == letter.at => letters.remove(&letter.id).await.map(drop),
+        Some(now) if now.head.at == letter.at => letters.remove(&letter.id).await.map(drop),
         _ => Ok(()),
     }
 }

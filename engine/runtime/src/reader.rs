@@ -12,9 +12,11 @@ use karez_api::{
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use crate::core::From;
-use crate::graph::explain;
+use crate::core::{Burial, From};
+use crate::counters::End;
+use crate::graph::{Refusal, explain};
 use crate::intake::JournalIntake;
+use crate::letters::DeadLetters;
 use crate::prepare::Prepared;
 use crate::settler::{self, Notice};
 use crate::tasks::TaskGroup;
@@ -22,6 +24,8 @@ use crate::tasks::TaskGroup;
 /// How much of a journal is read at a time.
 const JOURNAL_RECORDS: usize = 512;
 const JOURNAL_BYTES: usize = 1 << 20;
+/// The largest body of a journaled record, in bytes: an entry of the log, less room for its metadata.
+const LARGEST: usize = 60 << 20;
 /// How long a first opening may take before the pipeline starts without it; it goes on trying.
 pub(crate) const OPEN_WITHIN: Duration = Duration::from_secs(5);
 
@@ -59,6 +63,7 @@ pub(crate) struct ReaderContext {
     pub(crate) intake: Arc<JournalIntake>,
     pub(crate) events: Arc<dyn Events>,
     pub(crate) progress: Arc<dyn Progress>,
+    pub(crate) letters: Arc<DeadLetters>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) ingress: Arc<dyn Ingress>,
     pub(crate) tasks: TaskGroup,
@@ -95,7 +100,8 @@ impl ReaderContext {
             intake: Arc::clone(&self.intake) as _,
             decode: self.node.decode,
         };
-        self.node.plan.open(cx).await
+        let slow = |_| Fault::connection(format_args!("not open within {:?}", self.node.timeout));
+        tokio::time::timeout(self.node.timeout, self.node.plan.open(cx)).await.map_err(slow)?
     }
 
     /// Opens for the first time. What the file can be blamed for is an error; anything else passes or is tried again.
@@ -136,6 +142,12 @@ pub(crate) async fn read(cx: ReaderContext, mut opened: Option<Opened>) {
     let mut failures = 0;
     // Whether its positions are ours to save: then it is reopened only once all are saved.
     let mut positional = false;
+    if !cx.node.journal && !journal_is_through(&cx).await {
+        if let Some(Opened::Pull(mut source)) = opened {
+            finish(&cx, &mut *source).await;
+        }
+        return;
+    }
     loop {
         let fault = match opened.take() {
             Some(Opened::Push(mount)) => return hold(&cx, mount).await,
@@ -184,6 +196,18 @@ pub(crate) async fn read(cx: ReaderContext, mut opened: Option<Opened>) {
             }
         }
     }
+}
+
+/// A journal that was switched off comes before what the source gives from now on; false if stopped meanwhile.
+async fn journal_is_through(cx: &ReaderContext) -> bool {
+    while cx.events.stats(cx.stream()).unsettled > 0 {
+        tokio::select! {
+            () = cx.stop.cancelled() => return false,
+            // Nobody says when a journal is empty.
+            () = tokio::time::sleep(Duration::from_millis(50)) => {}
+        }
+    }
+    true
 }
 
 async fn reopen(cx: &ReaderContext) -> Option<Result<Opened, Fault>> {
@@ -241,6 +265,10 @@ async fn journal(cx: &ReaderContext, batch: Batch) -> Result<(), Fault> {
     let n = records.len() as u32;
     let mut prepared = Vec::with_capacity(records.len());
     for record in records {
+        if record.body().bytes().len() > LARGEST {
+            too_large(cx, record).await?;
+            continue;
+        }
         // What cannot be prepared is journaled with the reason, and refused when it is read again.
         match cx.intake.prepare.records(record.clone()) {
             Ok(parts) => prepared.extend(parts),
@@ -283,6 +311,21 @@ async fn journal(cx: &ReaderContext, batch: Batch) -> Result<(), Fault> {
             .await
             .map_err(|error| Fault::service(error).with_code("store"))?;
     }
+    Ok(())
+}
+
+/// What no journal entry can hold becomes a dead letter at once.
+async fn too_large(cx: &ReaderContext, record: Record) -> Result<(), Fault> {
+    let length = record.body().bytes().len();
+    let message = format!("a journaled record may have {LARGEST} bytes, this one has {length}");
+    let fault = Fault::validation("too_large", message);
+    let refusal = Refusal { node: cx.name(), record: record.clone(), fault, attempts: 0 };
+    let burial = Burial { refusal, origin: record, at: cx.clock.now() };
+    cx.letters
+        .bury(&cx.stream().pipeline, &[burial])
+        .await
+        .map_err(|error| Fault::service(error).with_code("store"))?;
+    cx.intake.counters.pass(End::DeadLettered);
     Ok(())
 }
 
@@ -330,17 +373,13 @@ pub(crate) async fn read_journal(cx: ReaderContext, stop: CancellationToken) {
 }
 
 /// Reads parked entries again, by number.
-pub(crate) async fn fetch(cx: ReaderContext, sequences: Vec<u64>) {
-    match cx.events.fetch(cx.stream(), &sequences).await {
-        Ok(entries) => {
-            let lane = Lane::new("journal");
-            let message =
-                journaled(&cx, lane, entries, |found| From::Parked { sequences: found, asked: sequences });
-            // A pipeline that is gone leaves them in the journal.
-            drop(cx.records.send(message).await);
-        }
-        Err(error) => cx.report(SourceEvent::StoreFailed(error)).await,
-    }
+///
+/// # Errors
+/// The store cannot be read.
+pub(crate) async fn fetch(cx: ReaderContext, sequences: Vec<u64>) -> Result<FromSource, StoreError> {
+    let entries = cx.events.fetch(cx.stream(), &sequences).await?;
+    let lane = Lane::new("journal");
+    Ok(journaled(&cx, lane, entries, |found| From::Parked { sequences: found, asked: sequences }))
 }
 
 fn journaled(

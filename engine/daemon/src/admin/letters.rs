@@ -32,7 +32,7 @@ pub(super) async fn list(fleet: &Fleet, query: &str) -> Response<Payload> {
 
 pub(super) async fn show(fleet: &Fleet, id: &str) -> Response<Payload> {
     match fleet.letters.get(&decoded(id)).await {
-        Ok(Some(letter)) => ok(&json!(letter)),
+        Ok(Some(letter)) => ok(&letter.json()),
         Ok(None) => missing("no dead letter of that id"),
         Err(fault) => failed(&fault.to_string()),
     }
@@ -86,7 +86,7 @@ pub(super) async fn replay(fleet: &Fleet, id: &str, body: Incoming) -> Response<
         let record = if matches!(to, ReplayTo::Source) { &mut letter.origin } else { &mut letter.record };
         (record.body, record.body_base64) = (Some(edited), None);
     }
-    let Some(running) = fleet.pipelines().get(letter.pipeline.as_str()).cloned() else {
+    let Some(running) = fleet.pipelines().get(letter.head.pipeline.as_str()).cloned() else {
         return whole(error(StatusCode::CONFLICT, "not_running", "its pipeline is not running"));
     };
     match timeout(PATIENCE, running.pipeline.replay(letter, to)).await {

@@ -111,7 +111,7 @@ async fn by_store(command: DeadLetters, letters: &Letters) -> Result<Exit> {
             list(&page, format)?;
         }
         DeadLetters::Show { id } => {
-            console::json(&letters.get(&id).await?.with_context(|| format!("no dead letter {id}"))?)?
+            console::json(&letters.get(&id).await?.with_context(|| format!("no dead letter {id}"))?.json())?
         }
         DeadLetters::Replay { .. } => {
             bail!("a replay needs a running daemon; start one with `karez run`")

@@ -18,10 +18,12 @@ impl Conductor {
         let keep = kept(&self.sinks, &parts.sinks);
         self.core.pause();
         self.settle_attempts().await;
+        let unwritten = self.end_burials().await;
         if let Some(fault) = self.failed.clone() {
             return Err(fault);
         }
         if let Err(fault) = self.exchange_sinks(&parts, &keep).await {
+            self.bury(unwritten);
             self.core.resume();
             return Err(fault);
         }
@@ -29,6 +31,7 @@ impl Conductor {
             Ok(opened) => opened,
             Err(fault) => {
                 self.restore_sinks(&parts.sinks, &keep).await;
+                self.bury(unwritten);
                 self.core.resume();
                 return Err(fault);
             }
@@ -61,6 +64,7 @@ impl Conductor {
         for index in 0..self.sources.len() {
             let name = &self.sources[index].cx.node.name;
             if !parts.sources.iter().any(|part| part.node.name == *name) {
+                self.sources[index].cx.intake.close().await;
                 self.let_go(index).await;
             }
         }
@@ -206,8 +210,7 @@ impl Conductor {
                     self.spawn_source(index, handle, source)
                 }
                 (Some((handle, source)), None) => {
-                    let held = self.services.events.stats(handle.cx.stream()).unsettled;
-                    self.shared.counters.recover(held);
+                    self.shared.counters.recover(self.held(&handle));
                     self.spawn_source(index, handle, source)
                 }
                 (None, Some(before)) => self.keep_source(index, before, part).await,
@@ -215,7 +218,11 @@ impl Conductor {
             };
             self.sources.push(handle);
         }
-        old.into_values().for_each(|gone| self.retire(gone));
+        for gone in old.into_values() {
+            // What its journal holds is nobody's now; it counts as recovered should the source return.
+            self.shared.counters.give_back(self.held(&gone));
+            self.retire(gone);
+        }
         for from in at_door {
             self.pulled(from);
         }
@@ -230,7 +237,9 @@ impl Conductor {
     ) -> SourceHandle {
         let sinks = self.sinks.iter().map(|driver| driver.name.clone()).collect();
         // The settler knows sinks and sources by number.
-        drop(handle.cx.notices.send(Notice::Renumber { source: index, sinks }).await);
+        let renumber = Notice::Renumber { source: index, sinks };
+        let notices = handle.cx.notices.clone();
+        drop(self.hearing(notices.send(renumber)).await);
         handle.prepare = Arc::clone(&part.intake.prepare);
         handle
     }

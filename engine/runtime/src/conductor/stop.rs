@@ -7,8 +7,8 @@ use karez_api::Fault;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use super::{Conductor, GRACE, SourceHandle};
-use crate::pipeline::{Control, Drain};
+use super::{Conductor, GRACE};
+use crate::pipeline::{Control, Drain, Replayed};
 use crate::status::State;
 
 impl Conductor {
@@ -54,14 +54,14 @@ impl Conductor {
                     let fault = Fault::service("the pipeline is stopping").with_code("stopping");
                     drop(reply.send(Err(fault)));
                 }
-                Some(Control::Replay(..) | Control::Unblock) | None => {}
+                Some(Control::Replay(.., reply)) => drop(reply.send(Replayed::GivenBack)),
+                Some(Control::Unblock) | None => {}
             }
         }
     }
 
-    fn journals_are_empty(&self) -> bool {
-        let empty = |handle: &SourceHandle| self.services.events.stats(handle.cx.stream()).unsettled == 0;
-        self.sources.iter().all(empty)
+    pub(super) fn journals_are_empty(&self) -> bool {
+        self.sources.iter().all(|handle| self.held(handle) == 0)
     }
 
     /// Gives back what is not settled, saves what is, closes everything.

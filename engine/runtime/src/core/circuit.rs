@@ -105,6 +105,11 @@ impl Circuit {
         self.paused_until = Some(self.paused_until.map_or(until, |set| set.max(until)));
     }
 
+    /// An operator says that the wait is over.
+    pub(crate) fn resume(&mut self) {
+        self.paused_until = None;
+    }
+
     pub(crate) fn paused(&self, now: Instant) -> bool {
         self.paused_until.is_some_and(|until| now < until)
     }
@@ -156,5 +161,7 @@ mod tests {
         assert_eq!(circuit.admits(now), None);
         assert_eq!(circuit.next_change(now), Some(now + Duration::from_secs(9)));
         assert_eq!(circuit.admits(now + Duration::from_secs(9)), Some(false));
+        circuit.resume();
+        assert_eq!(circuit.admits(now), Some(false));
     }
 }

@@ -4,6 +4,9 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use karez_api::{Lane, Position};
 
+/// Lanes that are kept although nothing of them is on its way.
+const IDLE_LANES: usize = 64;
+
 /// The lanes of one source.
 #[derive(Debug, Default)]
 pub(crate) struct Lanes(HashMap<Lane, Tracker>);
@@ -58,6 +61,10 @@ impl Lanes {
                 }
             }
         }
+        // With nothing pending, no number of the lane is out: it may begin anew, and a folder of many files stays small.
+        if tracker.pending.is_empty() && self.0.len() > IDLE_LANES {
+            self.0.remove(lane);
+        }
     }
 }
 
@@ -86,6 +93,20 @@ mod tests {
         assert_eq!(settle(&mut lanes, 0), Some(position(2)));
         assert_eq!(settle(&mut lanes, 0), None);
         assert_eq!(settle(&mut lanes, 3), Some(position(3)));
+    }
+
+    #[test]
+    fn lanes_that_are_through_are_forgotten() {
+        let (mut lanes, mut saves) = (Lanes::default(), BTreeMap::new());
+        for n in 0..1_000 {
+            let lane = Lane::new(format!("file-{n}"));
+            for _ in 0..2 {
+                let number = lanes.admit(&lane, Some(position(n)));
+                lanes.settle(&lane, number, &mut saves);
+            }
+        }
+        assert!(lanes.0.len() <= IDLE_LANES + 1);
+        assert_eq!(saves.len(), 1_000);
     }
 
     proptest! {

@@ -36,6 +36,8 @@ use parking::Parking;
 
 /// Most records that one run takes through the graph: small enough to keep all cores busy.
 const CHUNK: usize = 256;
+/// Lanes of one source whose keys are kept without asking whether they are still used.
+const LANE_KEYS: usize = 1_024;
 
 /// Records of a lane as they were pulled, or of a journal as they were read.
 pub(crate) struct Pulled {
@@ -99,6 +101,8 @@ pub(crate) struct SourceSettings {
 struct SourceState {
     settings: SourceSettings,
     lane_keys: HashMap<Lane, Arc<OrderKey>>,
+    /// At this many, those without a record on its way go.
+    most_lane_keys: usize,
     next_chunk: u64,
     /// Results are taken in the order of the chunks: parallel work, order kept.
     next_result: u64,
@@ -164,8 +168,11 @@ impl Core {
     pub(crate) fn graph(&self) -> &Arc<Graph> {
         &self.graph
     }
-    /// Whether the window takes more.
+    /// Whether more may be pulled: the window has room, and no source has parked all it may.
     pub(crate) fn has_room(&self) -> bool {
+        self.window_has_room() && !self.sources.iter().any(|source| source.parking.is_full())
+    }
+    fn window_has_room(&self) -> bool {
         self.origins.len() < self.limit.records && self.origins.bytes() < self.limit.bytes
     }
     /// Whether nothing is on its way, parked records included.
@@ -408,7 +415,7 @@ impl Core {
         self.paused = false;
     }
 
-    /// An operator says that what is blocked may be tried again.
+    /// An operator says that what is blocked, or pauses after a failed log-in, may be tried again.
     pub(crate) fn unblock(&mut self) {
         self.sinks.iter_mut().for_each(SinkState::unblock);
     }
@@ -419,6 +426,7 @@ impl SourceState {
         Self {
             settings,
             lane_keys: HashMap::new(),
+            most_lane_keys: LANE_KEYS,
             next_chunk: 0,
             next_result: 0,
             early: BTreeMap::new(),
@@ -435,10 +443,17 @@ impl SourceState {
         if !self.settings.ordered {
             return None;
         }
-        let key = self.lane_keys.entry(lane.clone()).or_insert_with(|| {
-            Arc::new(OrderKey { source: source as u16, lane: true, key: lane.0.as_bytes().into() })
-        });
-        Some(Arc::clone(key))
+        if let Some(key) = self.lane_keys.get(lane) {
+            return Some(Arc::clone(key));
+        }
+        if self.lane_keys.len() >= self.most_lane_keys {
+            // Lanes come and go, like files in a folder: only those with records on their way matter.
+            self.lane_keys.retain(|_, key| Arc::strong_count(key) > 1);
+            self.most_lane_keys = LANE_KEYS.max(2 * self.lane_keys.len());
+        }
+        let key = Arc::new(OrderKey { source: source as u16, lane: true, key: lane.0.as_bytes().into() });
+        self.lane_keys.insert(lane.clone(), Arc::clone(&key));
+        Some(key)
     }
 
     fn next_in_order(&mut self) -> Option<Ran> {

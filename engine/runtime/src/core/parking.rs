@@ -32,6 +32,11 @@ impl Parking {
         self.keys.is_empty()
     }
 
+    /// Whether the journal must wait before it gives more.
+    pub(super) fn is_full(&self) -> bool {
+        self.len >= MOST
+    }
+
     fn park(&mut self, key: &Arc<OrderKey>, sequence: u64) {
         self.len += 1;
         self.keys.entry(Arc::clone(key)).or_default().sequences.push_back(sequence);
@@ -77,7 +82,7 @@ impl Core {
 
     /// When the window is full: followers of held keys make room. Always: keys that are free again get theirs back.
     pub(super) fn make_room(&mut self) {
-        if !self.has_room() {
+        if !self.window_has_room() {
             self.park_followers();
         }
         for source in 0..self.sources.len() {
@@ -113,7 +118,7 @@ impl Core {
     }
 
     fn unpark(&mut self, source: usize) {
-        if !self.has_room() {
+        if !self.window_has_room() {
             return;
         }
         let sinks = &self.sinks;

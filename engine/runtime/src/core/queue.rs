@@ -221,19 +221,24 @@ impl Queue {
         while let Some(entry) = self.delayed.first_entry()
             && entry.key().0 <= now
         {
-            match entry.remove() {
-                Delayed::Free(waiting) => {
-                    self.sendable += 1;
-                    self.free.push_back(*waiting);
-                }
-                Delayed::Slot(key) => self.make_ready(&key),
-            }
+            let delayed = entry.remove();
+            self.end_delay(delayed);
         }
     }
 
-    fn make_ready(&mut self, key: &Arc<OrderKey>) {
+    fn end_delay(&mut self, delayed: Delayed) {
+        match delayed {
+            Delayed::Free(waiting) => {
+                self.sendable += 1;
+                self.free.push_back(*waiting);
+            }
+            Delayed::Slot(key) => self.make_ready(&key, Hold::Delayed),
+        }
+    }
+
+    fn make_ready(&mut self, key: &Arc<OrderKey>, held: Hold) {
         if let Some(slot) = self.slots.get_mut(key)
-            && matches!(slot.hold, Hold::Delayed | Hold::Blocked)
+            && slot.hold == held
         {
             slot.hold = Hold::Ready;
             self.sendable += slot.queue.len();
@@ -241,15 +246,18 @@ impl Queue {
         }
     }
 
-    /// An operator says: try what is blocked again.
+    /// An operator says: try what is blocked, or waits, again.
     pub(crate) fn unblock(&mut self) {
+        for delayed in std::mem::take(&mut self.delayed).into_values() {
+            self.end_delay(delayed);
+        }
         let blocked: Vec<_> = self
             .slots
             .iter()
             .filter(|(_, slot)| slot.hold == Hold::Blocked)
             .map(|(key, _)| Arc::clone(key))
             .collect();
-        blocked.iter().for_each(|key| self.make_ready(key));
+        blocked.iter().for_each(|key| self.make_ready(key, Hold::Blocked));
         self.sendable += self.blocked.len();
         self.free.extend(self.blocked.drain(..));
     }
@@ -371,6 +379,23 @@ mod tests {
         assert!(queue.take(MANY).is_empty());
         queue.unblock();
         assert_eq!(ids(&queue.take(MANY)), "a1");
+    }
+
+    #[test]
+    fn time_does_not_free_a_key_whose_head_is_blocked() {
+        let now = Instant::now();
+        let mut queue = filled(&[(Some("a"), "a1"), (Some("a"), "a2")]);
+        let mut taken = queue.take(ATOMIC);
+        let (second, first) = (taken.pop().unwrap(), taken.pop().unwrap());
+        let key = first.key.clone().unwrap();
+        // As outcomes are taken in: last first.
+        queue.retry(second, now);
+        queue.block(first);
+        queue.release(&key);
+        queue.wake(now + Duration::from_secs(1));
+        assert!(queue.take(ATOMIC).is_empty());
+        queue.unblock();
+        assert_eq!(ids(&queue.take(ATOMIC)), "a1 a2");
     }
 
     #[test]

@@ -46,11 +46,11 @@ impl Core {
             // The journal keeps it; it is in flight until somebody delivers it.
             Via::Journal(_) => {}
             Via::Replay { ticket, .. } => {
-                self.counters.give_back();
+                self.counters.give_back(1);
                 self.commands.push(Command::Replayed { ticket, end: None });
             }
             via @ Via::Batch { .. } => {
-                self.counters.give_back();
+                self.counters.give_back(1);
                 let item =
                     SettledItem { via, verdict: Verdict::Returned, dedup: Vec::new(), delivered: Vec::new() };
                 self.settled.entry(state.source).or_default().push(item);

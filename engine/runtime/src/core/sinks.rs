@@ -82,6 +82,7 @@ impl SinkState {
         self.ledger.remove(&hash);
     }
     pub(super) fn unblock(&mut self) {
+        self.circuit.resume();
         self.queue.unblock();
     }
     pub(super) fn take_followers(&mut self, may_go: impl FnMut(&Waiting) -> bool) -> Vec<Waiting> {

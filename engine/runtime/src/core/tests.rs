@@ -144,6 +144,8 @@ fn plan(sinks: usize, dedup: bool) -> PipelinePlan {
         }),
         order_by: Some(Arc::new(Field("key"))),
         journal: false,
+        concurrency: None,
+        timeout: Duration::from_secs(1),
         retry: OnError::default().connection,
     };
     let step = StepNode {
@@ -153,6 +155,7 @@ fn plan(sinks: usize, dedup: bool) -> PipelinePlan {
         from: vec![Input(Upstream::Source(0))],
         when: None,
         on_failure: OnFailure::DeadLetter,
+        timeout: None,
     };
     let sink = |n: usize| SinkNode {
         name: format!("out{n}").into(),
