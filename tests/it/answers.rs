@@ -69,7 +69,7 @@ fn what_cannot_be_taken_is_refused_and_counted_but_never_in() {
     for (status, request) in refused {
         let answer = daemon.send(&request);
         assert_eq!(answer.status, status, "{}", answer.text());
-        assert!(answer.json()["error"].is_string(), "{}", answer.text());
+        assert!(answer.json()["error"].is_string() && answer.json()["code"].is_string(), "{}", answer.text());
     }
     let answer = daemon.send(&Request::get("/webhooks/open"));
     assert_eq!(answer.header("allow"), Some("POST"));

@@ -48,7 +48,8 @@ fn check_reports_every_problem_with_its_place() {
 fn check_shows_a_pipeline_as_it_is() {
     let shown = good().karez(&["check", "--show", "orders"]).exits(0);
     assert!(shown.stdout.contains("/orders"), "{}", shown.stdout);
-    good().karez(&["check", "--show", "nobody"]).exits(3);
+    let nobody = good().karez(&["check", "--show", "oders"]).exits(3);
+    assert!(nobody.stderr.contains("did you mean \"orders\"?"), "{}", nobody.stderr);
 }
 
 #[test]
@@ -90,7 +91,8 @@ fn new_writes_a_pipeline_that_passes_its_own_tests_and_is_not_written_over() {
     assert!(folder.karez(&["new", "first"]).exits(0).stdout.contains("first.yaml"));
     folder.karez(&["check"]).exits(0);
     folder.karez(&["test"]).exits(0);
-    folder.karez(&["new", "first"]).exits(3);
+    let again = folder.karez(&["new", "first"]).exits(3);
+    assert!(again.stderr.contains("exists already"), "{}", again.stderr);
     folder.karez(&["new", "../first"]).exits(3);
 }
 
@@ -131,8 +133,14 @@ fn tap_shows_records_as_they_pass() {
     assert!(shown.to_string().contains("\"total\":1"), "{shown}");
     tap.kill().unwrap();
     tap.wait().unwrap();
-    daemon.karez(&["tap", "nobody"]).exits(3);
-    daemon.karez(&["tap", "orders.nothing"]).exits(3);
+    for (target, said) in [
+        ("oders", "no pipeline \"oders\" is running; did you mean \"orders\"?"),
+        ("orders.larg", "the pipeline has no node \"larg\"; did you mean \"large\"?"),
+        ("a b/c?", "no pipeline \"a b/c?\" is running; there are: orders"),
+    ] {
+        let refused = daemon.karez(&["tap", target]).exits(3);
+        assert!(refused.stderr.contains(said), "{}", refused.stderr);
+    }
 }
 
 #[test]
@@ -165,6 +173,50 @@ fn a_journal_without_its_pipeline_is_kept_until_it_is_dropped() {
     daemon.karez(&["store", "drop", "orders", "--yes"]).exits(0);
     daemon.restart();
     assert_eq!(daemon.metrics().value("karez_orphaned_streams"), 0);
+}
+
+#[test]
+fn a_run_with_an_end_is_not_in_the_way_of_a_daemon() {
+    let folder = good();
+    folder.write(
+        "other/lines.yaml",
+        "source: {files: {paths: [\"in.ndjson\"]}}\nsink: {files: {path: lines.ndjson}}\n",
+    );
+    folder.write("in.ndjson", "{\"n\": 1}\n");
+    let daemon = Daemon::start(folder);
+    let mut once = daemon.command(["run", "--once", "other", "--data-dir", "elsewhere"]);
+    // Nobody posts to it, so the address of the daemon does not matter.
+    let output = once.env("KAREZ_LISTEN", daemon.ingress().to_string()).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success() && !said.contains("webhooks") && !said.contains(":7071"), "{said}");
+    assert_eq!(daemon.numbers("lines.ndjson", "n"), [1]);
+}
+
+#[test]
+fn nothing_is_left_of_a_dropped_pipeline_and_looking_makes_no_store() {
+    let orders = webhook_to("orders", "dedup: {key: $.id}\nsink: {files: {path: out.ndjson}}");
+    let mut daemon = Daemon::start(Folder::new().with("orders", &orders));
+    daemon.post("/webhooks/orders", &json!({"id": 1}));
+    daemon.drained("orders");
+    daemon.stop();
+    let defined = daemon.karez(&["store", "drop", "orders", "--yes"]).exits(3);
+    assert!(defined.stderr.contains("remove the file first"), "{}", defined.stderr);
+    std::fs::remove_file(daemon.at("pipelines/orders.yaml")).unwrap();
+    daemon.karez(&["store", "drop", "orders", "--yes"]).exits(0);
+    daemon.pipeline("orders", &orders);
+    daemon.restart();
+    // Its key is not known any more.
+    daemon.post("/webhooks/orders", &json!({"id": 1}));
+    daemon.drained("orders");
+    assert_eq!(daemon.numbers("out.ndjson", "id"), [1, 1]);
+    daemon.stop();
+    for arguments in [&["dead-letters", "list"][..], &["store", "drop", "x", "--yes"]] {
+        std::fs::create_dir_all(daemon.at("empty")).unwrap();
+        let arguments = [arguments, &["--data-dir", "empty"]].concat();
+        let refused = daemon.karez(&arguments).exits(3);
+        assert!(refused.stderr.contains("holds no store"), "{}", refused.stderr);
+        assert_eq!(std::fs::read_dir(daemon.at("empty")).unwrap().count(), 0);
+    }
 }
 
 #[test]

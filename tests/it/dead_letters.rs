@@ -55,9 +55,12 @@ fn a_letter_keeps_the_original_and_what_failed_and_can_be_replayed_or_dropped() 
     eventually("its letter goes", || list(&daemon).len() == 1);
 
     let second = id_of(&daemon, 2);
-    assert!(daemon.karez(&["dead-letters", "drop", &second]).exits(0).stdout.contains(&second));
+    // One that cannot be dropped does not keep the others.
+    assert!(daemon.karez(&["dead-letters", "drop", "nothing", &second]).exits(3).stdout.contains(&second));
     assert!(list(&daemon).is_empty());
     daemon.karez(&["dead-letters", "show", &second]).exits(3);
+    let odd = daemon.karez(&["dead-letters", "show", "a b/c?"]).exits(3);
+    assert!(odd.stderr.contains("there is no dead letter \"a b/c?\""), "{}", odd.stderr);
     daemon.karez(&["dead-letters", "replay", "nothing"]).exits(3);
     daemon.karez(&["dead-letters", "drop", "nothing"]).exits(3);
     assert_eq!(receiver.taken().iter().map(Seen::id).collect::<Vec<_>>(), [0, 1]);

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use karez_tests::{Daemon, Folder, Request, eventually, json};
+use karez_tests::{Daemon, Folder, Launch, Request, eventually, json};
 
 use crate::webhook_to;
 
@@ -144,4 +144,24 @@ fn a_folder_is_held_by_one_daemon() {
     let status = daemon.karez(&["status"]).exits(0);
     assert!(status.stdout.contains("orders"), "{}", status.stdout);
     daemon.karez(&["store", "verify"]).exits(3);
+}
+
+#[test]
+fn a_source_that_can_replay_waits_while_the_disk_is_full() {
+    let pipeline = "source: {files: {paths: [in.ndjson], follow: true}}\nsink: {files: {path: out.ndjson}}\n";
+    let folder = Folder::new().with("copy", pipeline);
+    let Some(disk) = Disk::mount("96m") else { return };
+    let launch = Launch { data: Some(disk.0.at("data")), ..Launch::default() };
+    let daemon = Daemon::start_as(folder, launch);
+    daemon.write("in.ndjson", "{\"id\":1}\n");
+    eventually("it reads", || daemon.numbers("out.ndjson", "id") == [1]);
+    disk.fill(8 << 20);
+    daemon.write("in.ndjson", "{\"id\":1}\n{\"id\":2}\n");
+    eventually("it says that it waits", || daemon.status("copy").to_string().contains("\"down\":"));
+    karez_tests::never(std::time::Duration::from_millis(700), "it reads on", || {
+        daemon.numbers("out.ndjson", "id").len() > 1
+    });
+    disk.make_room();
+    eventually("it reads on", || daemon.numbers("out.ndjson", "id") == [1, 2]);
+    daemon.drained("copy");
 }

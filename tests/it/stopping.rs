@@ -65,3 +65,16 @@ fn told_twice_it_ends_at_once_and_loses_nothing() {
     assert_eq!(daemon.ended(PATIENCE).code(), Some(128 + 15));
     arrives_later(&receiver, &mut daemon);
 }
+
+#[test]
+fn an_outage_does_not_hold_the_end() {
+    let mut receiver = Receiver::start();
+    receiver.refuse();
+    let sink = format!("sink: {{http: {{url: \"{}\"}}}}", receiver.url("/"));
+    let folder = Folder::new().with("stuck", &webhook_to("stuck", &sink));
+    let mut daemon = Daemon::start_with(folder, &["--drain-timeout", "10m"]);
+    daemon.post("/webhooks/stuck", &json!({"id": 1}));
+    daemon.stop();
+    receiver.accept();
+    arrives_later(&receiver, &mut daemon);
+}

@@ -259,6 +259,14 @@ impl Daemon {
         process.wait().unwrap();
     }
 
+    /// As [`Daemon::kill`], of one that may have ended by itself.
+    pub fn end(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.kill().ok();
+            process.wait().ok();
+        }
+    }
+
     /// # Panics
     /// It does not run.
     pub fn signal(&self, signal: Signal) {
@@ -334,10 +342,7 @@ impl Drop for Daemon {
             let status = status.and_then(Result::ok).map(|answer| answer.text());
             eprintln!("--- the daemon said:\n{}--- status: {status:?}", self.stderr());
         }
-        if let Some(mut process) = self.process.take() {
-            process.kill().ok();
-            process.wait().ok();
-        }
+        self.end();
     }
 }
 

@@ -2,8 +2,9 @@
 //! of a process; it ends with that, however it ends.
 
 use std::io::{BufRead, BufReader, Write};
-use std::net::TcpListener;
-use std::path::Path;
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{OnceLock, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
@@ -67,6 +68,9 @@ pub struct Broker {
     orders: ChildStdin,
     answers: BufReader<ChildStdout>,
     port: u16,
+    /// Where its name server answers.
+    names: u16,
+    home: PathBuf,
 }
 
 impl Broker {
@@ -82,6 +86,8 @@ impl Broker {
         let [port, distribution, names] = free_ports();
         let mut keeper = Command::new("sh")
             .args(["-c", KEEPER])
+            // What interrupts the test does not reach it before it has tidied up.
+            .process_group(0)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .env("HOME", &home)
@@ -107,6 +113,8 @@ impl Broker {
             answers: BufReader::new(keeper.stdout.take().unwrap()),
             _keeper: keeper,
             port,
+            names,
+            home,
         };
         broker.restart();
         broker
@@ -143,6 +151,24 @@ impl Broker {
     pub fn restart(&mut self) {
         self.order("start");
         drop(self.look());
+    }
+
+    /// Runs `rabbitmqctl`.
+    ///
+    /// # Panics
+    /// It fails.
+    pub fn control(&self, arguments: &[&str]) {
+        let mut command = Command::new(SERVER.replace("rabbitmq-server", "rabbitmqctl"));
+        command.args(["-n", &format!("karez{}@localhost", self.port), "--quiet"]).args(arguments);
+        command.env("HOME", &self.home).env("ERL_EPMD_PORT", self.names.to_string());
+        command.env("RABBITMQ_CTL_ERL_ARGS", "-setcookie karez");
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.port))
     }
 
     #[must_use]

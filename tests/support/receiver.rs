@@ -51,6 +51,8 @@ pub enum Reply {
     Status(u16),
     /// Seconds in `Retry-After`.
     RetryAfter(u16, u64),
+    /// This in `Retry-After`.
+    Told(u16, &'static str),
     /// Not at all, until the receiver is told otherwise.
     Hang,
     /// Not at all: the connection ends.
@@ -107,6 +109,11 @@ impl Receiver {
     fn listen(&mut self, listener: TcpListener) {
         let shared = Arc::clone(&self.shared);
         self.listening = Some(std::thread::spawn(move || shared.accept(&listener)));
+    }
+
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// Like `http://127.0.0.1:4711/path`.
@@ -222,6 +229,7 @@ impl Shared {
             let Some(reply) = self.reply(seen) else { return Ok(()) };
             let (status, more) = match reply {
                 Reply::RetryAfter(status, seconds) => (status, format!("Retry-After: {seconds}\r\n")),
+                Reply::Told(status, wait) => (status, format!("Retry-After: {wait}\r\n")),
                 Reply::Status(status) => (status, String::new()),
                 Reply::Hang | Reply::Cut => return Ok(()),
             };

@@ -33,7 +33,12 @@ impl Calendar {
         let zone = TimeZoneDatabase::bundled()
             .get(zone)
             .map_err(|_| Wrong::Zone(format!("{zone:?} is no time zone of the IANA database")))?;
-        Ok(Self { cron, zone })
+        let calendar = Self { cron, zone };
+        // Leap days and weekdays have come round together once in 40 years; the search goes on for thousands.
+        match calendar.after(Millis(0)) {
+            Some(_) => Ok(calendar),
+            None => Err(Wrong::Cron("never matches: no month of those named has such a day".into())),
+        }
     }
 
     /// The first match after `time`; none where there will never be one.
@@ -172,5 +177,9 @@ mod tests {
     fn wrong_settings_say_which() {
         assert!(matches!(Calendar::new("61 * * * *", "UTC"), Err(Wrong::Cron(_))));
         assert!(matches!(Calendar::new("* * * * *", "Mars/Olympus"), Err(Wrong::Zone(_))));
+        for never in ["0 0 30 2 *", "0 0 31 4,6 *"] {
+            assert!(matches!(Calendar::new(never, "UTC"), Err(Wrong::Cron(why)) if why.contains("never")));
+        }
+        assert!(Calendar::new("0 0 29 2 *", "UTC").is_ok());
     }
 }

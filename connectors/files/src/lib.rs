@@ -19,6 +19,8 @@ mod testing;
 
 use karez_api::Component;
 
+pub use source::whole::{Layout, Piece, cut};
+
 /// The components of this crate, in the order of the reference.
 #[must_use]
 pub fn components() -> Vec<Component> {

@@ -145,10 +145,12 @@ impl World {
     }
 
     pub(crate) fn keep_positions(&self, batch: &Batch) {
-        if let Positions::Each(each) = &batch.positions {
-            let last = each.last().unwrap().clone();
-            self.positions.lock().unwrap().insert(batch.lane.clone(), last);
-        }
+        let last = match &batch.positions {
+            Positions::Each(each) => each.last().unwrap().clone(),
+            Positions::After(position) => position.clone(),
+            Positions::None => return,
+        };
+        self.positions.lock().unwrap().insert(batch.lane.clone(), last);
     }
 
     pub(crate) async fn open_source(&self, plan: &dyn SourcePlan) -> Box<dyn Source> {

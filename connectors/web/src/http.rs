@@ -11,4 +11,5 @@ mod target;
 #[cfg(test)]
 mod test_server;
 
+pub use classify::retry_after;
 pub(crate) use spec::Http;

@@ -9,6 +9,8 @@ mod testing;
 
 use karez_api::Component;
 
+pub use http::retry_after;
+
 /// The components of this crate.
 #[must_use]
 pub fn components() -> Vec<Component> {

@@ -12,8 +12,8 @@ use std::sync::Arc;
 use ::http::{HeaderName, Method};
 use async_trait::async_trait;
 use karez_api::{
-    ByteSize, Checker, Claim, Fault, Json, Opened, Path, Problem, Replay, SourceContext, SourcePlan,
-    SourceSpec, Value,
+    ByteSize, Checker, Claim, Fault, Json, LARGEST_RECORD, Opened, Path, Problem, Replay, SourceContext,
+    SourcePlan, SourceSpec, Value,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -24,7 +24,6 @@ use verify::{Verifier, Verify};
 
 /// Where the ingress listener serves webhooks.
 const PREFIX: &str = "/webhooks";
-const LARGEST_BODY: u64 = 256 << 20;
 
 /// Receives what another system posts. A request is answered with 200 once its records are on disk.
 #[derive(Deserialize, JsonSchema)]
@@ -49,7 +48,7 @@ pub(crate) struct Webhook {
     #[serde(default)]
     #[schemars(extend("x-karez-kind" = "value"))]
     delivery_id: Option<Json>,
-    /// Largest body; a larger one is answered with 413. Default 1MiB, at most 256MiB.
+    /// Largest body; a larger one is answered with 413. Default 1MiB, at most 60MiB: what the journal takes.
     #[serde(default = "one_mebibyte")]
     max_body: ByteSize,
 }
@@ -196,15 +195,15 @@ fn checked_methods(cx: &Checker<'_>, methods: &[String]) -> Option<Vec<Method>> 
 }
 
 fn checked_size(cx: &Checker<'_>, size: ByteSize) -> Option<usize> {
-    let fine = (1..=LARGEST_BODY).contains(&size.0);
-    if !fine {
-        cx.report(Problem::error(
-            "bad-size",
-            Path::root().field("max_body"),
-            "max_body must be from 1 byte to 256MiB",
-        ));
+    let fine = usize::try_from(size.0).ok().filter(|size| (1..=LARGEST_RECORD).contains(size));
+    if fine.is_none() {
+        let most = LARGEST_RECORD >> 20;
+        cx.report(
+            Problem::error("bad-size", Path::root().field("max_body"), "max_body is out of bounds")
+                .help(format_args!("from 1 byte to {most}MiB: a larger body could never be journaled")),
+        );
     }
-    usize::try_from(size.0).ok().filter(|_| fine)
+    fine
 }
 
 /// All that an endpoint needs of its file.

@@ -8,12 +8,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::{Fault, Meta, Record, RecordId};
+use crate::{Fault, Record, RecordId};
 
-/// One delivery of a sender, verified, not yet decoded.
+/// One delivery of a sender, verified; whether it can be decoded is the engine's to say.
 pub struct Incoming {
-    pub body: Bytes,
-    pub meta: Meta,
+    pub record: Record,
     /// Whether a (split) record is wanted at all; the rest is counted filtered.
     pub wanted: Arc<dyn Wanted>,
 }
@@ -57,7 +56,7 @@ pub trait Endpoint: Send + Sync {
     fn admit(&self, head: &RequestHead) -> Result<(), Response>;
     /// Largest body in bytes, after decompression; 413 beyond it.
     fn max_body(&self) -> usize;
-    /// Answers one request. Never dropped half-way by a client that goes away.
+    /// Answers one request whose head was admitted. Never dropped half-way by a client that goes away.
     async fn call(&self, head: RequestHead, body: Bytes) -> Response;
 }
 

@@ -25,6 +25,7 @@ mod plan;
 mod registry;
 mod services;
 mod settings;
+pub mod suggest;
 
 pub use body::{Body, Form};
 pub use check::{Checker, Reuse, Scope};
@@ -50,8 +51,8 @@ pub use source::{
 };
 pub use step::{DEFAULT_PORT, Emit, Port, Step};
 pub use store::{
-    Appended, DedupKey, Entry, Events, Expect, NewEntry, Progress, SinkName, StoreError, Stored, StreamName,
-    StreamStats, Write,
+    Appended, DedupKey, Entry, Events, Expect, LARGEST_RECORD, NewEntry, Progress, SinkName, StoreError,
+    Stored, StreamName, StreamStats, Write,
 };
 
 /// A JSON value; field order is kept, numbers are kept or refused, never altered.

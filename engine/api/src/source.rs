@@ -76,6 +76,8 @@ impl Ack for NoAck {
 }
 
 /// Records of one lane, in order. At most 1,024 records and about 1 MiB, so that a window stays a window.
+/// One without records has its position saved before the next is asked for: where a lane begins, whose name
+/// would not be found again otherwise.
 pub struct Batch {
     pub lane: Lane,
     pub records: Vec<Record>,

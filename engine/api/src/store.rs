@@ -11,6 +11,10 @@ use bytes::Bytes;
 
 use crate::{Mark, Millis, Record};
 
+/// The largest body that a record may have in the journal, in bytes: 60 MiB. What a push source would take
+/// beyond it could never be accepted. With its metadata a record fits a frame of the log, which ends at 64 MiB.
+pub const LARGEST_RECORD: usize = 60 << 20;
+
 /// Why the store did not do what it was asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
@@ -217,11 +221,12 @@ pub trait Events: Send + Sync {
     /// All streams that hold anything.
     fn streams(&self) -> Vec<StreamName>;
 
-    /// Removes a stream with its entries and dedup keys.
+    /// Removes everything that hangs on a pipeline: entries, dedup keys of its sources and of itself, ledgers and
+    /// marks of its sinks.
     ///
     /// # Errors
     /// [`StoreError::Failed`].
-    async fn remove(&self, stream: &StreamName) -> Result<(), StoreError>;
+    async fn remove(&self, pipeline: &str) -> Result<(), StoreError>;
     /// Moves everything that hangs on pipeline `from` to pipeline `to`, in one go.
     ///
     /// # Errors

@@ -107,7 +107,8 @@ impl Builder<'_> {
             let Some(setting) = sheet.get(&at) else {
                 continue;
             };
-            if problems.iter().any(|problem| tree::below(&problem.at, &at)) {
+            if problems.iter().any(|problem| crate::sheet::is_error(problem) && tree::below(&problem.at, &at))
+            {
                 continue;
             }
             let warnings = RefCell::default();

@@ -156,6 +156,13 @@ fn unclosed() -> Wrong {
 
 /// The text for what stands between the braces, and whether it is a secret.
 fn look_up(inner: &str, environment: &dyn Environment) -> Result<(String, bool), Wrong> {
+    if let Some(field) = inner.strip_prefix('{') {
+        return Err(Wrong {
+            code: "bad-interpolation",
+            message: "`${{` begins neither a variable nor a template".into(),
+            help: format!("a field is {{{{{field}}}}}, a variable ${{NAME}}"),
+        });
+    }
     if let Some(path) = inner.strip_prefix("file:") {
         return match environment.file(path) {
             Ok(text) => Ok((

@@ -17,7 +17,6 @@
 mod interpolate;
 mod place;
 mod sheet;
-mod suggest;
 mod tree;
 mod yaml;
 mod yaml_mistakes;
@@ -48,7 +47,7 @@ mod behaviour;
 #[cfg(test)]
 mod testing;
 
-use karez_api::{Expressions, PipelinePlan, Registry};
+use karez_api::{Expressions, PipelinePlan, Registry, suggest};
 
 pub use editor_schema::pipeline_schema;
 pub use load::load;

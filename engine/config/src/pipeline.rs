@@ -108,7 +108,8 @@ fn check_top(sheet: &mut Sheet, catalog: &Catalog<'_>) -> TopKeys {
     if let Json::Object(map) = &mut settings {
         // Each wrong setting is left out, so that the others still count.
         map.retain(|key, _| {
-            !problems.iter().any(|problem| tree::below(&problem.at, &Path::root().field(key.as_str())))
+            let at = Path::root().field(key.as_str());
+            !problems.iter().any(|problem| crate::sheet::is_error(problem) && tree::below(&problem.at, &at))
         });
         if let Some(old) = map.get("renamed_from").and_then(Json::as_str).filter(|old| !files::is_name(old)) {
             let message = format!("{old:?} cannot be the name of a pipeline");

@@ -100,6 +100,16 @@ impl<'a> View<'a> {
         lists.flatten().filter_map(Json::as_str).collect()
     }
 
+    /// The same schema once more.
+    pub(crate) fn of_itself(&self) -> View<'a> {
+        View {
+            root: self.root,
+            parts: self.parts.clone(),
+            inherited_kind: self.inherited_kind,
+            never: self.never,
+        }
+    }
+
     /// A part of this schema: a field, an item, a branch.
     pub(crate) fn of(&self, schema: &'a Json) -> View<'a> {
         View { inherited_kind: self.kind(), ..View::new(self.root, schema) }
@@ -115,6 +125,11 @@ impl<'a> View<'a> {
         }
         let types = self.types();
         types.is_empty() || types.iter().any(|name| fits(name, value))
+    }
+
+    /// Whether a string is not bound to a pattern or to some words.
+    pub(crate) fn takes_any_text(&self) -> bool {
+        self.get("pattern").is_none() && self.values().is_none()
     }
 
     /// What a value should be, in words.

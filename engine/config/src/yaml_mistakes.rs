@@ -9,6 +9,8 @@ pub(crate) fn recognise(text: &str, offset: usize, message: &str, full: &str) ->
     unquoted_template(text, offset, message)
         .or_else(|| key_that_is_no_text(text, offset, message))
         .or_else(|| pick_in_flow(text, offset))
+        .or_else(|| behind_a_quote(text, offset, message))
+        .or_else(|| colon_in_flow(text, offset, message))
         .or_else(|| known_words(text, offset, message, full))
 }
 
@@ -82,7 +84,8 @@ fn unquoted_template(text: &str, offset: usize, message: &str) -> Option<SyntaxE
         return Some(mistake(offset - 1));
     }
     let (start, line) = line_of(text, offset);
-    let upto = &line[..(offset - start).min(line.len())];
+    // The parser may give up at the first brace already.
+    let upto = line.get(..offset - start + "{{".len()).unwrap_or(line);
     let (at, _) = plain(upto).find(|(at, c)| *c == '{' && upto[*at..].starts_with("{{"))?;
     Some(mistake(start + at))
 }
@@ -118,6 +121,39 @@ fn pick_in_flow(text: &str, offset: usize) -> Option<SyntaxError> {
         }
     }
     None
+}
+
+/// `"a "b" c"`: the text ends at the second quote, and something stands behind it.
+fn behind_a_quote(text: &str, offset: usize, message: &str) -> Option<SyntaxError> {
+    if !message.starts_with("did not find expected") {
+        return None;
+    }
+    let before = text[..offset].chars().next_back().filter(|c| matches!(c, '"' | '\''))?;
+    let behind =
+        text[offset..].chars().next().filter(|c| !c.is_whitespace() && !matches!(c, ',' | '}' | ']'))?;
+    let (mark, other) = if before == '"' { ('"', '\'') } else { ('\'', '"') };
+    Some(
+        SyntaxError::new(
+            offset,
+            "yaml-syntax",
+            format!("`{behind}` stands behind a quote that closed the text"),
+        )
+        .help(format!(
+            "inside {mark}…{mark} write {other} for a quote, or {} for {mark} itself",
+            match mark {
+                '"' => "\\\"",
+                _ => "''",
+            }
+        )),
+    )
+}
+
+fn colon_in_flow(text: &str, offset: usize, message: &str) -> Option<SyntaxError> {
+    (message.starts_with("did not find expected ','") && text[offset..].starts_with(": ")).then(|| {
+        SyntaxError::new(offset, "yaml-syntax", "this entry has a `:` already").help(
+            "if it is part of a text, write the whole text in quotes; if not, put the inner map into { }",
+        )
+    })
 }
 
 /// The line that holds `offset`, and where it begins. The parser often gives up at the start of the next one.

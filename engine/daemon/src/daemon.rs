@@ -1,5 +1,6 @@
 //! The life of the daemon: bind, load, open, serve; follow events; stop. One loop, one closed enum.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -60,7 +61,8 @@ struct Daemon {
     watching: Option<Watch>,
     /// Only for a run that ends with its sources.
     course: Option<Course>,
-    webhooks: Serving,
+    /// Absent in a run that ends with its sources: those that push never end.
+    webhooks: Option<Serving>,
     admin: Serving,
     addresses: Addresses,
     drain: Duration,
@@ -89,8 +91,11 @@ pub(crate) async fn run(settings: Settings, until: Until) -> Result<Exit> {
 }
 
 async fn prepare(settings: &Settings, until: Until) -> Result<(Daemon, Loaded)> {
-    let webhooks = bind(settings.listen, Limits::INGRESS, "--listen").await?;
-    let admin = bind(settings.admin, Limits::ADMIN, "--admin").await?;
+    let webhooks = match until {
+        Until::Told => Some(bind(settings.listen, Limits::INGRESS, "--listen").await?),
+        Until::SourcesEnd => None,
+    };
+    let admin = bind(admin_address(settings, until), Limits::ADMIN, "--admin").await?;
     // Watching begins before reading, so that no change falls between the two.
     let watching = if until == Until::Told { watch(settings) } else { None };
     let mut loader = Loader::new(settings.pipelines.clone());
@@ -128,9 +133,17 @@ async fn closed(memory: &Memory, reason: anyhow::Error) -> anyhow::Error {
     reason
 }
 
-async fn bind(address: std::net::SocketAddr, limits: Limits, flag: &str) -> Result<Server> {
+async fn bind(address: SocketAddr, limits: Limits, flag: &str) -> Result<Server> {
     let bound = Server::bind(address, limits).await;
     bound.with_context(|| format!("cannot listen on {address}; choose another address with {flag}"))
+}
+
+/// A run that ends with its sources must not be in the way of a daemon: commands find it by its data folder.
+fn admin_address(settings: &Settings, until: Until) -> SocketAddr {
+    match until {
+        Until::SourcesEnd if !settings.admin_is_chosen => SocketAddr::new(settings.admin.ip(), 0),
+        _ => settings.admin,
+    }
 }
 
 fn watch(settings: &Settings) -> Option<Watch> {
@@ -160,7 +173,7 @@ async fn assemble(
     settings: &Settings,
     memory: Memory,
     loader: Loader,
-    (webhooks, admin): (Server, Server),
+    (webhooks, admin): (Option<Server>, Server),
     watching: Option<Watch>,
     until: Until,
 ) -> Result<Daemon> {
@@ -172,18 +185,18 @@ async fn assemble(
     let ingress = Arc::new(Ingress::new());
     let (reload, reloads) = mpsc::channel(16);
     let guard = Guard::new(token, &settings.admin_hosts, admin.address());
-    let addresses = Addresses { webhooks: webhooks.address(), admin: admin.address() };
+    let addresses = Addresses { webhooks: webhooks.as_ref().map(Server::address), admin: admin.address() };
     let answers = Arc::new(Admin { guard, fleet: Arc::clone(&fleet), ingress: Arc::clone(&ingress), reload });
     let manager = Manager::new(
         loader,
         Arc::clone(&fleet),
         Arc::clone(&ingress),
         Arc::new(SystemClock),
-        &addresses.webhooks.to_string(),
+        &addresses.webhooks.map_or_else(String::new, |address| address.to_string()),
         settings.drain_timeout,
     );
     Ok(Daemon {
-        webhooks: webhooks.begin(Arc::clone(&ingress)),
+        webhooks: webhooks.map(|server| server.begin(Arc::clone(&ingress))),
         admin: admin.begin(answers),
         course: (until == Until::SourcesEnd).then(|| Course::new(Arc::clone(&fleet))),
         fleet,
@@ -265,7 +278,9 @@ impl Daemon {
     async fn stop(mut self, ended: Result<Exit>) -> Result<Exit> {
         self.ingress.set_gate(Gate::Shut);
         self.fleet.set_ready(false);
-        self.webhooks.stop();
+        if let Some(webhooks) = &self.webhooks {
+            webhooks.stop();
+        }
         let (drain, within) = match &ended {
             // A tenth of the time is kept for closing.
             Ok(_) => (Drain::Window(self.drain - self.drain / 10), self.drain.max(LAST_WORDS)),
@@ -279,7 +294,9 @@ impl Daemon {
             warn!("pipelines did not end in time; what was under way comes again");
         }
         timeout(LAST_WORDS, self.ingress.finish()).await.ok();
-        self.webhooks.finish(LAST_WORDS).await;
+        if let Some(mut webhooks) = self.webhooks {
+            webhooks.finish(LAST_WORDS).await;
+        }
         self.admin.stop();
         self.admin.finish(LAST_WORDS).await;
         let closed = timeout(LAST_WORDS, self.fleet.memory.close()).await;

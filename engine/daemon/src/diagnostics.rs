@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
+use karez_api::suggest;
 use karez_config::Placed;
 
 /// Whether terminal colours are written.
@@ -70,8 +71,24 @@ pub(crate) fn summary(problems: &[Placed]) -> String {
     format!("{} in {}", counted(problems.len(), "problem"), counted(files.len(), "file"))
 }
 
+/// What is wrong with a name, and which was probably meant or what there is.
+pub(crate) fn unknown(message: &str, typed: &str, names: &[&str]) -> String {
+    match suggest::help(typed, names.iter().copied(), "there are") {
+        Some(help) => format!("{message}; {help}"),
+        None => message.to_owned(),
+    }
+}
+
+/// A journal that no pipeline takes, and what can be done with it.
+pub(crate) fn orphan(pipeline: &str, stream: &str, unsettled: u64) -> String {
+    let unsettled = counted(unsettled, "unsettled record");
+    let help = format!("give a pipeline `renamed_from: {pipeline}`, or `karez store drop {pipeline}`");
+    format!("{stream}: {unsettled}, but no pipeline of that name; {help}")
+}
+
 /// `1 file`, `3 files`.
-pub(crate) fn counted(n: usize, noun: &str) -> String {
+pub(crate) fn counted(n: impl TryInto<u64>, noun: &str) -> String {
+    let n = n.try_into().unwrap_or(u64::MAX);
     format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
 }
 

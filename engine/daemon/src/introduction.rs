@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::console::{colour, say};
-use crate::diagnostics::{counted, render};
+use crate::diagnostics::{counted, orphan, render};
 use crate::fleet::Fleet;
 
 /// Pipelines that are named one by one.
@@ -12,13 +12,16 @@ const NAMED: usize = 10;
 /// Where the daemon listens.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Addresses {
-    pub(crate) webhooks: SocketAddr,
+    /// Absent where nothing can be posted.
+    pub(crate) webhooks: Option<SocketAddr>,
     pub(crate) admin: SocketAddr,
 }
 
 pub(crate) fn introduce(fleet: &Fleet, addresses: Addresses) {
     say(&format!("karez {}", env!("CARGO_PKG_VERSION")));
-    say(&format!("  webhooks  http://{}", addresses.webhooks));
+    if let Some(webhooks) = addresses.webhooks {
+        say(&format!("  webhooks  http://{webhooks}"));
+    }
     say(&format!("  admin     http://{}  (/healthz, /metrics; /api needs the token)", addresses.admin));
     let pipelines = fleet.pipelines();
     say(&format!("  {}", counted(pipelines.len(), "pipeline")));
@@ -30,6 +33,9 @@ pub(crate) fn introduce(fleet: &Fleet, addresses: Addresses) {
     }
     for (name, reason) in fleet.failures().iter() {
         say(&format!("    {name}: not started: {reason}"));
+    }
+    for (stream, stats) in fleet.orphans() {
+        say(&format!("  {}", orphan(&stream.pipeline, &stream.to_string(), stats.unsettled)));
     }
     let problems = fleet.problems();
     if !problems.is_empty() {

@@ -7,10 +7,11 @@ use std::{fs, io};
 
 use anyhow::Result;
 use karez_api::Registry;
-use karez_config::{Environment, Input, Loaded, SourceFile};
+use karez_config::{Environment, Input, Loaded, Placed, SourceFile};
 use karez_steps::Languages;
 
 use crate::cli::Usage;
+use crate::dotenv;
 
 /// Everything that files are checked with.
 pub(crate) struct Loader {
@@ -51,13 +52,15 @@ impl Loader {
             }
         }
         self.last = files.iter().map(|file| (file.path.clone(), file.text.clone())).collect();
-        let environment = World::read(&self.paths);
-        Ok(karez_config::load(Input {
+        let (environment, problems) = World::read(&self.paths);
+        let mut loaded = karez_config::load(Input {
             registry: &self.registry,
             expressions: &self.languages,
             files,
             environment: &environment,
-        }))
+        });
+        loaded.problems.extend(problems);
+        Ok(loaded)
     }
 }
 
@@ -122,12 +125,21 @@ struct World {
 }
 
 impl World {
-    fn read(paths: &[PathBuf]) -> Self {
-        let bases: Vec<PathBuf> = paths.iter().map(|path| base(path)).collect();
+    /// Also what is wrong in `.env` files.
+    fn read(paths: &[PathBuf]) -> (Self, Vec<Placed>) {
+        let mut bases: Vec<PathBuf> = paths.iter().map(|path| base(path)).collect();
+        bases.dedup();
+        let mut world = Self { dotenv: BTreeMap::new(), bases };
+        let mut problems = Vec::new();
         // A later path overrides an earlier one, in variables as in files.
-        let texts = bases.iter().filter_map(|base| fs::read_to_string(base.join(".env")).ok());
-        let dotenv = texts.flat_map(|text| parse_dotenv(&text)).collect();
-        Self { dotenv, bases }
+        for file in world.bases.iter().map(|base| base.join(".env")) {
+            if let Ok(text) = fs::read_to_string(&file) {
+                let (vars, wrong) = dotenv::parse(&text, &shown(&file));
+                world.dotenv.extend(vars);
+                problems.extend(wrong);
+            }
+        }
+        (world, problems)
     }
 
     fn schema_folders(&self) -> impl Iterator<Item = PathBuf> {
@@ -177,29 +189,14 @@ impl Environment for World {
     }
 }
 
-/// `KEY=VALUE` lines; `#` begins a comment line, `export` and a pair of quotes are allowed.
-fn parse_dotenv(text: &str) -> Vec<(String, String)> {
-    let lines = text.lines().map(str::trim).filter(|line| !line.starts_with('#'));
-    lines
-        .filter_map(|line| line.strip_prefix("export ").unwrap_or(line).split_once('='))
-        .map(|(key, value)| (key.trim().to_owned(), unquoted(value.trim()).to_owned()))
-        .collect()
-}
-
-fn unquoted(value: &str) -> &str {
-    ['"', '\''].into_iter().find_map(|quote| value.strip_prefix(quote)?.strip_suffix(quote)).unwrap_or(value)
+/// `./.env` is `.env` for people.
+fn shown(path: &Path) -> String {
+    path.strip_prefix(".").unwrap_or(path).display().to_string()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn dotenv_lines_are_read_as_shells_do() {
-        let vars = parse_dotenv("# c\nA=1\nexport B = \"two words\"\nC='x=y'\n\nnothing\n");
-        let expected = [("A", "1"), ("B", "two words"), ("C", "x=y")];
-        assert_eq!(vars, expected.map(|(key, value)| (key.to_owned(), value.to_owned())));
-    }
 
     #[test]
     fn folders_are_read_in_order_without_what_is_hidden() {

@@ -9,6 +9,7 @@ mod signals;
 
 mod course;
 mod daemon;
+mod dotenv;
 mod fleet;
 mod introduction;
 mod load;
@@ -29,5 +30,13 @@ mod testing;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> std::process::ExitCode {
+    // Does nothing but in a test build, where FAILPOINTS says what goes wrong, and a panic is a crash.
+    let _scenario = fail::FailScenario::setup();
+    if fail::has_failpoints() {
+        std::panic::set_hook(Box::new(|panic| {
+            console::say(&panic.to_string());
+            std::process::abort();
+        }));
+    }
     cli::main()
 }

@@ -104,6 +104,7 @@ impl SinkDriver {
                 return Ok(vec![Outcome::NotSent(fault); records.len()]);
             }
         };
+        fail::fail_point!("crash::before_deliver");
         let delivery = match tokio::time::timeout(self.node.timeout, sink.deliver(records)).await {
             Ok(delivery) => delivery,
             Err(_) => {
@@ -111,8 +112,9 @@ impl SinkDriver {
                 Delivery::all(records, &Outcome::Unknown(fault.with_code("timeout")))
             }
         };
-        fail::fail_point!("runtime::after_deliver");
+        fail::fail_point!("crash::after_deliver");
         self.write_down(&delivery, ledger).await?;
+        fail::fail_point!("crash::after_mark");
         Ok(complete(delivery.each, records.len()))
     }
 

@@ -5,9 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use karez_api::{
-    Accepted, Appended, Events, Fault, Incoming, Intake, NewEntry, Record, StoreError, StreamName,
-};
+use karez_api::{Accepted, Appended, Events, Fault, Incoming, Intake, NewEntry, StoreError, StreamName};
 use tokio::sync::RwLock;
 
 use crate::counters::{Counters, End};
@@ -36,9 +34,8 @@ impl Intake for JournalIntake {
         if let Some(error) = self.events.unavailable() {
             return full(&error);
         }
-        let id = incoming.meta.id.clone();
-        let body = karez_api::Body::from_bytes(self.prepare.form, incoming.body);
-        let prepared = match self.prepare.records(Record::new(body, incoming.meta)) {
+        let id = incoming.record.id().clone();
+        let prepared = match self.prepare.records(incoming.record) {
             Ok(prepared) => prepared,
             Err(fault) => return Accepted::Undecodable(fault),
         };
@@ -49,7 +46,10 @@ impl Intake for JournalIntake {
             return Accepted::Stored { id, duplicate: false, filtered: true };
         }
         let id = if wanted.len() == 1 { wanted[0].record.id().clone() } else { id };
-        match self.append(wanted).await {
+        fail::fail_point!("crash::received");
+        let appended = self.append(wanted).await;
+        fail::fail_point!("crash::before_answer");
+        match appended {
             Ok(stored) => {
                 rest.iter().for_each(|_| self.counters.pass(End::Filtered));
                 Accepted::Stored { id, duplicate: stored == 0, filtered: false }

@@ -183,7 +183,9 @@ impl DeadLetters {
                 "1 GiB of dead letters: replay or drop some, the pipeline waits".into(),
             ));
         }
+        fail::fail_point!("crash::before_letter");
         self.write(writes).await?;
+        fail::fail_point!("crash::after_letter");
         self.count.fetch_add(fresh, Relaxed);
         Ok(())
     }

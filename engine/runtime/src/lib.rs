@@ -27,6 +27,8 @@ mod worker;
 mod clock;
 mod tasks;
 
+mod planted;
+
 pub use clock::SystemClock;
 pub use counters::{BUCKETS, Counters, Histogram, HistogramReading, Hold, Reading};
 pub use letters::{DeadLetter, DeadLetters, KeptRecord, LetterHead};

@@ -4,9 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use karez_api::{
-    Body, Decode, Dedup, DedupKey, DedupScope, Fault, Form, Json, Record, RecordId, SourceNode, Value,
-};
+use karez_api::{Body, Dedup, DedupKey, DedupScope, Fault, Form, Json, Record, RecordId, SourceNode, Value};
 
 use crate::core::OrderKey;
 use crate::counters::Counters;
@@ -24,8 +22,6 @@ pub(crate) struct Prepare {
     dedup: Option<Dedup>,
     dedup_scope: Arc<str>,
     order_by: Option<Value>,
-    /// What raw bytes are.
-    pub(crate) form: Form,
     /// Records are split, identified and deduplicated before they are journaled.
     pub(crate) journaled: bool,
     counters: Arc<Counters>,
@@ -51,11 +47,6 @@ impl Prepare {
             dedup: node.dedup.clone(),
             dedup_scope,
             order_by: node.order_by.clone(),
-            form: match node.decode {
-                Decode::Json => Form::Json,
-                Decode::Text => Form::Text,
-                Decode::Bytes => Form::Opaque,
-            },
             journaled: node.journal,
             counters,
         }

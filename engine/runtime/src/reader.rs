@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use karez_api::{
-    Batch, Clock, Entry, Events, Fault, Ingress, Lane, Mount, Opened, Positions, Progress, Record, Source,
-    SourceContext, SourceNode, StoreError, StreamName, Verdict,
+    Batch, Clock, Entry, Events, Fault, Ingress, LARGEST_RECORD, Lane, Mount, Opened, Positions, Progress,
+    Record, Source, SourceContext, SourceNode, StoreError, StreamName, Verdict,
 };
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -17,6 +17,7 @@ use crate::counters::End;
 use crate::graph::{Refusal, explain};
 use crate::intake::JournalIntake;
 use crate::letters::DeadLetters;
+use crate::planted;
 use crate::prepare::Prepared;
 use crate::settler::{self, Notice};
 use crate::tasks::TaskGroup;
@@ -24,8 +25,8 @@ use crate::tasks::TaskGroup;
 /// How much of a journal is read at a time.
 const JOURNAL_RECORDS: usize = 512;
 const JOURNAL_BYTES: usize = 1 << 20;
-/// The largest body of a journaled record, in bytes: an entry of the log, less room for its metadata.
-const LARGEST: usize = 60 << 20;
+/// The wait before a store without room is asked again.
+const STORE_AGAIN: Duration = Duration::from_millis(500);
 /// How long a first opening may take before the pipeline starts without it; it goes on trying.
 pub(crate) const OPEN_WITHIN: Duration = Duration::from_secs(5);
 
@@ -230,14 +231,18 @@ async fn session(cx: &ReaderContext, source: &mut dyn Source, positional: &mut b
             pulled = source.pull() => pulled,
         };
         match pulled {
-            Ok(Some(batch)) if batch.records.is_empty() => {}
+            Ok(Some(batch)) if batch.records.is_empty() => {
+                if let Err(fault) = save(cx, &batch.lane, batch.positions).await {
+                    return Over::Failed(fault);
+                }
+            }
             Ok(Some(batch)) => {
                 *positional |= !cx.node.journal && !matches!(batch.positions, Positions::None);
                 if cx.node.journal {
                     if let Err(fault) = journal(cx, batch).await {
                         return Over::Failed(fault);
                     }
-                } else if pass_on(cx, batch).await.is_err() {
+                } else if !store_has_room(cx).await || pass_on(cx, batch).await.is_err() {
                     return Over::Stopped;
                 }
             }
@@ -247,8 +252,38 @@ async fn session(cx: &ReaderContext, source: &mut dyn Source, positional: &mut b
     }
 }
 
-/// Gives a batch to the pipeline, whose settler learns of it first.
+/// Waits while the store has no room: what is read on would eat what settling needs. False if stopped meanwhile.
+async fn store_has_room(cx: &ReaderContext) -> bool {
+    let mut told = false;
+    while let Some(error) = cx.events.unavailable() {
+        if !told {
+            let fault = Fault::service(error).with_code("store_full");
+            cx.report(SourceEvent::Down { source: cx.name(), fault, resume: None }).await;
+            told = true;
+        }
+        tokio::select! {
+            () = cx.stop.cancelled() => return false,
+            () = tokio::time::sleep(STORE_AGAIN) => {}
+        }
+    }
+    if told {
+        cx.report(SourceEvent::Up { source: cx.name() }).await;
+    }
+    true
+}
+
+/// Gives a batch to the pipeline; what finds it gone goes back to its source.
 async fn pass_on(cx: &ReaderContext, batch: Batch) -> Result<(), ()> {
+    let n = batch.records.len() as u64;
+    let passed = hand_over(cx, batch).await;
+    if passed.is_err() {
+        cx.intake.counters.give_back(n);
+    }
+    passed
+}
+
+/// The settler learns of a batch first.
+async fn hand_over(cx: &ReaderContext, batch: Batch) -> Result<(), ()> {
     let Batch { lane, records, positions, ack } = batch;
     let number = cx.batches.fetch_add(1, Relaxed);
     cx.intake.counters.accept(records.len());
@@ -256,6 +291,9 @@ async fn pass_on(cx: &ReaderContext, batch: Batch) -> Result<(), ()> {
         Notice::Batch { batch: number, lane: lane.clone(), positions, records: records.len() as u32, ack };
     cx.notices.send(notice).await.map_err(drop)?;
     let message = FromSource { source: Arc::clone(&cx.node.name), lane, records, from: From::Batch(number) };
+    if cx.records.capacity() == 0 && planted::drop_when_full() {
+        return Ok(());
+    }
     cx.records.send(message).await.map_err(drop)
 }
 
@@ -265,7 +303,7 @@ async fn journal(cx: &ReaderContext, batch: Batch) -> Result<(), Fault> {
     let n = records.len() as u32;
     let mut prepared = Vec::with_capacity(records.len());
     for record in records {
-        if record.body().bytes().len() > LARGEST {
+        if record.body().bytes().len() > LARGEST_RECORD {
             too_large(cx, record).await?;
             continue;
         }
@@ -296,28 +334,30 @@ async fn journal(cx: &ReaderContext, batch: Batch) -> Result<(), Fault> {
         waiting = Some(prepared);
         tokio::select! {
             () = cx.stop.cancelled() => return Ok(()),
-            () = tokio::time::sleep(Duration::from_millis(500)) => {}
+            () = tokio::time::sleep(STORE_AGAIN) => {}
         }
     }
     let verdicts: Vec<(u32, Verdict)> = (0..n).map(|index| (index, Verdict::Durable)).collect();
     ack.settle(&verdicts).await?;
+    save(cx, &lane, positions).await
+}
+
+/// Saves the last position, if there is one, at once.
+async fn save(cx: &ReaderContext, lane: &Lane, positions: Positions) -> Result<(), Fault> {
     let position = match positions {
         Positions::None => None,
         Positions::After(position) => Some(position),
         Positions::Each(each) => each.into_iter().next_back(),
     };
-    if let Some(position) = position {
-        settler::save(&*cx.progress, cx.stream(), &lane, position)
-            .await
-            .map_err(|error| Fault::service(error).with_code("store"))?;
-    }
-    Ok(())
+    let Some(position) = position else { return Ok(()) };
+    let saved = settler::save(&*cx.progress, cx.stream(), lane, position).await;
+    saved.map_err(|error| Fault::service(error).with_code("store"))
 }
 
 /// What no journal entry can hold becomes a dead letter at once.
 async fn too_large(cx: &ReaderContext, record: Record) -> Result<(), Fault> {
     let length = record.body().bytes().len();
-    let message = format!("a journaled record may have {LARGEST} bytes, this one has {length}");
+    let message = format!("a journaled record may have {LARGEST_RECORD} bytes, this one has {length}");
     let fault = Fault::validation("too_large", message);
     let refusal = Refusal { node: cx.name(), record: record.clone(), fault, attempts: 0 };
     let burial = Burial { refusal, origin: record, at: cx.clock.now() };
@@ -365,6 +405,10 @@ pub(crate) async fn read_journal(cx: ReaderContext, stop: CancellationToken) {
             after = last.sequence;
         }
         let message = journaled(&cx, lane.clone(), entries, |sequences| From::Journal { sequences });
+        fail::fail_point!("crash::read_back");
+        if cx.records.capacity() == 0 && planted::drop_when_full() {
+            continue;
+        }
         tokio::select! {
             () = stop.cancelled() => return,
             sent = cx.records.send(message) => if sent.is_err() { return },

@@ -1,9 +1,6 @@
 //! What is kept under a pipeline's name: told and removed when nobody runs it any more.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
-
-use karez_api::{Events, Progress, StoreError, StreamName, Write};
+use karez_api::{Events, Progress, StoreError, Write};
 use serde::Serialize;
 
 use crate::letters::DeadLetters;
@@ -21,7 +18,7 @@ pub struct Forgotten {
     pub dead_letters: u64,
 }
 
-/// Removes journals with their dedup keys, positions and dead letters of a pipeline. It must not run.
+/// Removes journals, dedup keys, positions, marks of sinks and dead letters of a pipeline. It must not run.
 ///
 /// # Errors
 /// The store cannot be read or written; what was removed until then stays removed.
@@ -33,8 +30,8 @@ pub async fn forget(
 ) -> Result<Forgotten, StoreError> {
     let mut forgotten = Forgotten::default();
     let prefix = all_positions(pipeline);
-    let mut streams: BTreeSet<StreamName> =
-        events.streams().into_iter().filter(|stream| &*stream.pipeline == pipeline).collect();
+    let streams = events.streams();
+    let streams: Vec<_> = streams.iter().filter(|stream| &*stream.pipeline == pipeline).collect();
     forgotten.journals = streams.len() as u64;
     forgotten.unsettled = streams.iter().map(|stream| events.stats(stream).unsettled).sum();
     loop {
@@ -43,16 +40,9 @@ pub async fn forget(
             break;
         }
         forgotten.positions += page.len() as u64;
-        // A source without a journal has dedup keys under its name, too.
-        streams.extend(page.iter().filter_map(|(key, _)| {
-            let source = key.strip_prefix(&prefix)?.split('/').next()?;
-            Some(StreamName { pipeline: pipeline.into(), source: Arc::from(source) })
-        }));
         progress.write(page.into_iter().map(|(key, _)| Write::remove(key)).collect()).await?;
     }
-    for stream in &streams {
-        events.remove(stream).await?;
-    }
+    events.remove(pipeline).await?;
     loop {
         let page = letters.list(Some(pipeline), None, PAGE).await?;
         if page.is_empty() {

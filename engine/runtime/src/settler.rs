@@ -13,6 +13,7 @@ use karez_api::{
 use tokio::sync::{mpsc, oneshot};
 
 use crate::core::{Lanes, Saves, SettledItem, Via};
+use crate::planted;
 
 /// Positions are saved at most this often; a crash repeats at most what was settled since.
 const SAVE_EVERY: Duration = Duration::from_millis(100);
@@ -149,11 +150,16 @@ impl Settler {
                 Some(each.into_iter().map(|position| self.lanes.admit(&lane, Some(position))).collect())
             }
         };
+        if planted::checkpoint_ahead() {
+            numbers.iter().flatten().for_each(|number| self.lanes.settle(&lane, *number, &mut self.saves));
+        }
         self.batches.insert(batch, Batch { lane, numbers, open: records, ack });
     }
 
     async fn settle(&mut self, items: Vec<SettledItem>) {
+        fail::fail_point!("crash::settled");
         self.remember(&items).await;
+        fail::fail_point!("crash::remembered");
         let mut journal = Vec::new();
         let mut parts: BTreeMap<u64, Vec<(u32, Verdict)>> = BTreeMap::new();
         let mut delivered: BTreeMap<u64, Vec<(u16, u128)>> = BTreeMap::new();
@@ -210,7 +216,9 @@ impl Settler {
                 }
             }
         }
+        fail::fail_point!("crash::before_ack");
         let answer = batch.ack.settle(&part).await;
+        fail::fail_point!("crash::after_ack");
         if batch.open == 0 {
             self.batches.remove(&number);
         }
@@ -232,6 +240,7 @@ impl Settler {
                 .iter()
                 .map(|(lane, position)| Write::put(position_key(&self.stream, lane), position.0.clone()))
                 .collect();
+            fail::fail_point!("crash::before_save");
             while let Err(error) = self.progress.write(writes.clone()).await {
                 if !matches!(error, StoreError::Full(_)) {
                     return self.report(Report::StoreFailed(error)).await;
@@ -242,6 +251,7 @@ impl Settler {
                 }
                 tokio::time::sleep(AGAIN).await;
             }
+            fail::fail_point!("crash::after_save");
             self.saves.clear();
         }
         if self.forget.is_empty() {

@@ -5,5 +5,5 @@
 mod expr;
 mod steps;
 
-pub use expr::Languages;
+pub use expr::{JqRuns, Languages, jq_runs};
 pub use steps::components;

@@ -242,8 +242,8 @@ impl Events for Log {
         held
     }
 
-    async fn remove(&self, stream: &StreamName) -> Result<(), StoreError> {
-        self.ask(Work::Remove(stream.clone()), 0).await.map(drop)
+    async fn remove(&self, pipeline: &str) -> Result<(), StoreError> {
+        self.ask(Work::Remove(pipeline.into()), 0).await.map(drop)
     }
 
     async fn adopt(&self, from: &str, to: &str) -> Result<(), StoreError> {

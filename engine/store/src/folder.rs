@@ -36,6 +36,12 @@ impl Paths {
     }
 }
 
+/// Whether a folder holds a store; opening one that does not would make it.
+#[must_use]
+pub fn is_store(folder: &Path) -> bool {
+    Paths::new(folder).store().exists()
+}
+
 /// What `STORE` says. The secret seeds checksums and hashes; it keeps senders from forging either.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -35,6 +35,10 @@ impl Ledger {
         ids
     }
 
+    pub(crate) fn remove(&mut self, sink: u64) {
+        self.0.remove(&sink);
+    }
+
     pub(crate) fn get(&self, sink: u64) -> (HashSet<u128>, Option<Mark>) {
         let sink = self.0.get(&sink);
         sink.map(|sink| (sink.ids.keys().copied().collect(), sink.mark.clone())).unwrap_or_default()

@@ -15,6 +15,7 @@ mod dedup;
 mod index;
 mod ledger;
 mod names;
+mod planted;
 mod reserve;
 mod shared;
 mod stream;
@@ -25,13 +26,16 @@ mod recovery;
 mod tape;
 mod writer;
 
+mod alone;
 mod events;
 mod progress;
 mod store;
 mod usage;
 mod verify;
 
+pub use alone::LogAlone;
 pub use counters::SyncTimes;
+pub use folder::is_store;
 pub use store::{Options, Store};
 pub use usage::Usage;
 pub use verify::{Damage, VerifyReport, verify};

@@ -112,10 +112,13 @@ impl Names {
         }
     }
 
-    /// Forgets a stream and the scope of its name. Returns its number.
-    pub(crate) fn remove(&mut self, stream: &StreamName) -> Option<u64> {
-        self.scopes.remove(stream.to_string().as_str());
-        self.streams.remove(stream)
+    /// Forgets all names of a pipeline. Returns the numbers of its streams and of its sinks.
+    pub(crate) fn remove(&mut self, pipeline: &str) -> (Vec<u64>, Vec<u64>) {
+        self.scopes.retain(|scope, _| tail(scope, pipeline).is_none());
+        let streams =
+            self.streams.extract_if(|name, _| &*name.pipeline == pipeline).map(|(_, id)| id).collect();
+        let sinks = self.sinks.extract_if(|name, _| &*name.pipeline == pipeline).map(|(_, id)| id).collect();
+        (streams, sinks)
     }
 
     /// Whether anything hangs on a pipeline.

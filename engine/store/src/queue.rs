@@ -39,7 +39,7 @@ pub(crate) enum Work {
     Append { stream: StreamName, batch: Batch },
     Remember(Vec<Hashed>),
     Delivered { sink: SinkName, ids: Vec<u128>, mark: Option<Mark> },
-    Remove(StreamName),
+    Remove(Arc<str>),
     Adopt { from: Arc<str>, to: Arc<str> },
     Flush,
     Close,

@@ -11,7 +11,7 @@ use crate::folder::{Paths, sync_folder};
 use crate::index::Segment;
 use crate::outline::Outline;
 use crate::segment::{self, kind};
-use crate::{entry, folder::Identity, frame};
+use crate::{entry, folder::Identity, frame, planted};
 
 pub(crate) struct Tape {
     paths: Paths,
@@ -37,8 +37,11 @@ pub(crate) enum Trouble {
     Fatal(io::Error),
 }
 
+/// Whether what failed did nothing, and may go well later: no space, or no descriptor to open a file with.
 pub(crate) fn is_no_space(error: &io::Error) -> bool {
+    let none_left = [rustix::io::Errno::MFILE, rustix::io::Errno::NFILE].map(|errno| Some(errno.raw_os_error()));
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+        || none_left.contains(&error.raw_os_error())
 }
 
 impl Tape {
@@ -70,11 +73,14 @@ impl Tape {
             tape.push(*kind, payload);
         }
         let made = tape.write().and_then(|()| tape.sync());
-        let made = made.and_then(|()| sync_folder(&paths.log).map_err(Trouble::Fatal));
+        let made = made.and_then(|()| sync_folder(&paths.log).map_err(trouble));
         if let Err(trouble) = made {
             // Nothing refers to it yet: an unfinished segment is no loss, a leftover would be in the way.
             fs::remove_file(segment::path(&paths.log, number)).map_err(Trouble::Fatal)?;
             return Err(trouble);
+        }
+        if planted::rename_without_folder_sync() {
+            planted::name_last(&segment::path(&paths.log, number)).map_err(Trouble::Fatal)?;
         }
         Ok(tape)
     }
@@ -157,6 +163,10 @@ impl Tape {
 
     fn sync_file(&self) -> io::Result<()> {
         fail::fail_point!("store::sync", |kind| Err(injected(kind.as_deref())));
+        fail::fail_point!("planted::sync_again", |_| self
+            .file
+            .sync_data()
+            .or_else(|_| self.file.sync_data()));
         self.file.sync_data()?;
         fail::fail_point!("store::after_sync");
         Ok(())

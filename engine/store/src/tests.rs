@@ -1,10 +1,12 @@
 //! The store as its callers see it, over restarts, crashes and damage.
 
 mod adopt;
+mod checkpoints;
 mod damage;
 mod model;
 mod opening;
 
+use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -15,6 +17,8 @@ use karez_api::{
     Appended, Body, DedupKey, Events, Expect, Form, Mark, Meta, Millis, NewEntry, Record, RecordId, SinkName,
     StoreError, StreamName, Write,
 };
+
+use proptest::prelude::ProptestConfig;
 
 use crate::{Options, Store, verify};
 
@@ -50,6 +54,12 @@ async fn texts(events: &Arc<dyn Events>) -> Vec<String> {
     }
     let read = events.read(&stream(), 0, 10_000, usize::MAX).await.unwrap();
     read.iter().map(|entry| String::from_utf8(entry.record.body().bytes().to_vec()).unwrap()).collect()
+}
+
+/// So many histories of a model: `usual`, or what `KAREZ_TEST_SEEDS` says.
+fn seeds(usual: u32) -> ProptestConfig {
+    let told = std::env::var("KAREZ_TEST_SEEDS").ok().and_then(|told| told.parse().ok());
+    ProptestConfig { cases: told.unwrap_or(usual), failure_persistence: None, ..ProptestConfig::default() }
 }
 
 /// In memory where there is such a folder: what is tested there does not hang on the disk.

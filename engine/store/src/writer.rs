@@ -12,6 +12,7 @@ use karez_api::StoreError;
 use crate::counters::Counters;
 use crate::dedup::{Key, Slices};
 use crate::ledger;
+use crate::planted;
 use crate::queue::{Buffered, Request, Work};
 use crate::segment::kind;
 use crate::shared::Shared;
@@ -119,19 +120,27 @@ impl Writer {
         buffered: &Buffered,
         full: Option<StoreError>,
     ) -> Result<Group, Trouble> {
+        if planted::mark_before_entry() {
+            self.plant_keys(requests)?;
+        }
         let mut group = Group::new(full);
         self.tape.begin_group();
         self.stage_buffered(buffered);
         self.stage_requests(&mut group, requests);
         self.tape.write()?;
         if group.needs_sync && !self.tape.is_synced() {
-            self.tape.sync()?;
+            self.sync_group()?;
         }
         #[cfg(test)]
         self.note_synced();
         Counters::add(&self.shared.counters.groups, 1);
         self.progress = self.progress.max(buffered.progress.unwrap_or_default());
         Ok(group)
+    }
+
+    fn sync_group(&mut self) -> Result<(), Trouble> {
+        fail::fail_point!("planted::ack_before_sync", |_| Ok(()));
+        self.tape.sync()
     }
 
     #[cfg(test)]

@@ -5,6 +5,7 @@
 #![expect(clippy::disallowed_methods, reason = "tasks live as long as the program")]
 
 mod daemon;
+mod dedup;
 mod events;
 mod idle;
 mod intake;
@@ -42,6 +43,9 @@ fn main() {
     }
     if all || what == "stall" {
         stall::run();
+    }
+    if all || what == "dedup" {
+        dedup::run();
     }
     println!("load after the run: {}", stats::load_average());
 }

@@ -1,7 +1,8 @@
 //! Which files a list of globs names at this moment.
 //!
 //! Directories that are symbolic links are not entered, so there are no loops; files that
-//! are symbolic links are read.
+//! are symbolic links are read. As in a shell, a name that begins with a dot is meant only where the pattern
+//! writes that dot: programs that copy files give them such names until they are whole.
 
 use std::collections::BTreeMap;
 use std::fs::Metadata;
@@ -19,6 +20,8 @@ pub(crate) struct Glob {
     /// Absent for a plain path.
     pattern: Option<GlobMatcher>,
     depth: usize,
+    /// A part of the pattern begins with a dot.
+    hidden: bool,
 }
 
 impl Glob {
@@ -34,7 +37,7 @@ impl Glob {
         }
         let is_pattern = |part: &str| part.contains(['*', '?', '[', '{', '\\']);
         if !is_pattern(text) {
-            return Ok(Self { base: text.into(), pattern: None, depth: 0 });
+            return Ok(Self { base: text.into(), pattern: None, depth: 0, hidden: true });
         }
         let pattern = GlobBuilder::new(text)
             .literal_separator(true)
@@ -48,44 +51,50 @@ impl Glob {
         let levels = Path::new(text).components().count() - fixed.components().count();
         // Alternatives may hold separators, so only plain patterns have a known depth.
         let depth = if text.contains("**") || text.contains('{') { MAX_DEPTH } else { levels };
-        Ok(Self { base: fixed, pattern: Some(pattern), depth })
+        let searched = text.get(fixed.as_os_str().len()..).unwrap_or_default();
+        let hidden = searched.trim_start_matches('/').starts_with('.') || searched.contains("/.");
+        Ok(Self { base: fixed, pattern: Some(pattern), depth: depth.min(MAX_DEPTH), hidden })
     }
 
     /// Adds the regular files that match; what does not exist is no error.
     pub(crate) fn list(&self, found: &mut BTreeMap<PathBuf, Metadata>) -> io::Result<()> {
         match &self.pattern {
             None => add(self.base.clone(), found),
-            Some(pattern) => walk(&self.base, pattern, self.depth.min(MAX_DEPTH), found),
+            Some(pattern) => self.walk(&self.base, pattern, self.depth, found),
         }
     }
-}
 
-fn walk(
-    folder: &Path,
-    pattern: &GlobMatcher,
-    depth: usize,
-    found: &mut BTreeMap<PathBuf, Metadata>,
-) -> io::Result<()> {
-    let listed = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-    let entries = match std::fs::read_dir(listed) {
-        Ok(entries) => entries,
-        Err(error) if is_absent(&error) => return Ok(()),
-        Err(error) => return Err(naming(listed, &error)),
-    };
-    for entry in entries {
-        let entry = entry.map_err(|error| naming(listed, &error))?;
-        let path = folder.join(entry.file_name());
-        // Of the entry itself: a symbolic link to a directory is not a directory here.
-        let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
-        if is_folder {
-            if depth > 1 {
-                walk(&path, pattern, depth - 1, found)?;
+    fn walk(
+        &self,
+        folder: &Path,
+        pattern: &GlobMatcher,
+        depth: usize,
+        found: &mut BTreeMap<PathBuf, Metadata>,
+    ) -> io::Result<()> {
+        let listed = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+        let entries = match std::fs::read_dir(listed) {
+            Ok(entries) => entries,
+            Err(error) if is_absent(&error) => return Ok(()),
+            Err(error) => return Err(naming(listed, &error)),
+        };
+        for entry in entries {
+            let entry = entry.map_err(|error| naming(listed, &error))?;
+            if !self.hidden && entry.file_name().as_encoded_bytes().starts_with(b".") {
+                continue;
             }
-        } else if pattern.is_match(&path) {
-            add(path, found)?;
+            let path = folder.join(entry.file_name());
+            // Of the entry itself: a symbolic link to a directory is not a directory here.
+            let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+            if is_folder {
+                if depth > 1 {
+                    self.walk(&path, pattern, depth - 1, found)?;
+                }
+            } else if pattern.is_match(&path) {
+                add(path, found)?;
+            }
         }
+        Ok(())
     }
-    Ok(())
 }
 
 fn add(path: PathBuf, found: &mut BTreeMap<PathBuf, Metadata>) -> io::Result<()> {
@@ -122,7 +131,7 @@ mod tests {
     #[test]
     fn files_are_found_by_glob_in_order_of_name() {
         let root = tempfile::tempdir().unwrap();
-        for file in ["b.log", "a.log", "c.txt", "d/x.log", "d/e/y.log"] {
+        for file in ["b.log", "a.log", "c.txt", "d/x.log", "d/e/y.log", ".a.log", ".h/x.log"] {
             let path = root.path().join(file);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, "").unwrap();
@@ -135,6 +144,9 @@ mod tests {
             ("**/*.log", &["a.log", "b.log", "d/e/y.log", "d/x.log", "z.log"]),
             ("{a,d/x}.log", &["a.log", "d/x.log"]),
             ("[ab].log", &["a.log", "b.log"]),
+            (".*.log", &[".a.log"]),
+            (".h/*.log", &[".h/x.log"]),
+            (".a.log", &[".a.log"]),
             ("c.txt", &["c.txt"]),
             ("d", &[]),
             ("absent/*.log", &[]),

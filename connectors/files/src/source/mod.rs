@@ -11,6 +11,7 @@ mod position;
 mod reader;
 mod set;
 mod start;
+pub(crate) mod whole;
 
 use std::sync::Arc;
 use std::time::Duration as StdDuration;
@@ -55,7 +56,8 @@ pub(crate) enum Start {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Files {
-    /// Paths or globs (`*`, `?`, `[ab]`, `{a,b}`, `**` for any folders), relative to where karez was started.
+    /// Paths or globs (`*`, `?`, `[ab]`, `{a,b}`, `**` for any folders), relative to where karez was started. A name that
+    /// begins with a dot is meant only where the glob writes the dot.
     #[schemars(length(min = 1))]
     paths: Vec<String>,
     /// `ndjson` (default), `json`, `csv` or `text`.

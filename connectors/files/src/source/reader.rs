@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use karez_api::{Batch, Class, Form, Lane, Meta, MetaFault, Millis, NoAck, Positions, Record, RecordId};
+use karez_api::{
+    Batch, Class, Form, Lane, Meta, MetaFault, Millis, NoAck, Position, Positions, Record, RecordId,
+};
 
 use super::csv_rows::CsvRows;
 use super::frame::{Cut, Framer, More};
@@ -27,6 +29,8 @@ pub(crate) struct FileReader {
     pub(crate) inode: Inode,
     lane: Lane,
     head: Head,
+    /// Nobody knows of its lane yet.
+    pub(crate) unnamed: bool,
     framer: Framer,
     /// Where `buffer` begins in the file.
     offset: u64,
@@ -68,6 +72,7 @@ impl FileReader {
             inode: name.inode,
             lane: Lane::new(name.to_string()),
             head,
+            unnamed: false,
             framer,
             offset: place.map_or(0, |place| place.offset),
             buffer: Bytes::new(),
@@ -95,6 +100,9 @@ impl FileReader {
 
     /// The next records. `more`: whether an unfinished last line waits for its end.
     pub(crate) fn next(&mut self, more: More, source: &Arc<str>, now: Millis) -> io::Result<Next> {
+        if std::mem::take(&mut self.unnamed) {
+            return Ok(Next::Batch(self.beginning()));
+        }
         let mut cuts = Vec::new();
         loop {
             self.cut(More::Possible, &mut cuts);
@@ -156,6 +164,14 @@ impl FileReader {
             self.head = Head::of(&bytes);
         }
         Ok(false)
+    }
+
+    /// Says where the lane begins, and has it saved.
+    fn beginning(&self) -> Batch {
+        let mut place = BytesMut::with_capacity(WIDTH);
+        self.place_reached().write(&mut place);
+        let positions = Positions::After(Position(place.freeze()));
+        Batch { lane: self.lane.clone(), records: Vec::new(), positions, ack: Box::new(NoAck) }
     }
 
     fn batch(&self, cuts: Vec<Cut>, source: &Arc<str>, now: Millis) -> Batch {

@@ -177,10 +177,13 @@ impl FileSet {
             let bytes = first_bytes(&file)?;
             let inode = Inode::of(&metadata);
             let (name, mut place) = self.identify(inode, &bytes, metadata.len());
-            if place.is_none() && first && self.options.start == Start::End {
+            let is_new = place.is_none();
+            if is_new && first && self.options.start == Start::End {
                 place = Some(super::start::last_line(&file, metadata.len(), Head::of(&bytes))?);
             }
-            let reader = FileReader::new(file, path, &name, place, &self.options)?;
+            let mut reader = FileReader::new(file, path, &name, place, &self.options)?;
+            // Seen again when it has grown, a short one would be taken for another: its name is saved first.
+            reader.unnamed = is_new && self.options.follow && !name.head.is_full();
             self.reading.push(Reading { reader, ready: true, missing: 0 });
         }
         Ok(())
@@ -253,6 +256,28 @@ mod tests {
             let mut source = world.open_source(&*plan).await;
             assert_eq!(read(&mut *source, &world, 9).await, whole[index + 1..]);
         }
+    }
+
+    /// A crash may come before any record is settled.
+    #[tokio::test]
+    async fn records_of_a_short_file_keep_their_ids_when_it_is_read_again_and_has_grown() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("a.log");
+        append(&path, "one\n");
+        let plan = plan_source::<Files>(settings(root.path(), json!({"follow": true, "poll": "10ms"})));
+        let world = World::new();
+        let mut ids = Vec::new();
+        for _ in 0..2 {
+            let mut source = world.open_source(&*plan).await;
+            let mut batch = source.pull().await.unwrap().unwrap();
+            while batch.records.is_empty() {
+                world.keep_positions(&batch);
+                batch = source.pull().await.unwrap().unwrap();
+            }
+            ids.push(batch.records[0].id().to_string());
+            append(&path, "two\n");
+        }
+        assert_eq!(ids[0], ids[1]);
     }
 
     #[tokio::test]

@@ -68,8 +68,9 @@ fn redirect(to: &str, status: StatusCode, headers: &HeaderMap) -> String {
 }
 
 /// `Retry-After` (RFC 9110 §10.2.3): seconds or a date. Junk, negative numbers and dates that
-/// are past say nothing.
-fn retry_after(headers: &HeaderMap, now: Millis) -> Option<Duration> {
+/// are past say nothing. At most ten years.
+#[must_use]
+pub fn retry_after(headers: &HeaderMap, now: Millis) -> Option<Duration> {
     headers
         .get_all(header::RETRY_AFTER)
         .iter()

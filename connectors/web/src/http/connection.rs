@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use karez_api::{Checker, Json, Path, Problem};
+use karez_api::{Checker, Json, Path, Problem, suggest};
 use reqwest::Url;
 use serde::Deserialize;
 
@@ -23,7 +23,7 @@ pub(super) fn find(cx: &Checker<'_>, name: &str) -> Option<Connection> {
         let known = cx.reuse.names("connections");
         let help = match known.is_empty() {
             true => "no file has `connections:` yet".to_owned(),
-            false => format!("known connections: {}", known.join(", ")),
+            false => suggest::help(name, known.iter().map(String::as_str), "there are").unwrap_or_default(),
         };
         cx.report(
             Problem::error("unknown-connection", at, format!("no connection is named {name:?}")).help(help),

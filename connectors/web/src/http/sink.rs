@@ -1,6 +1,7 @@
 //! Delivers records: groups those with one target, sends, reads the answer, says what it means.
 //! No retry and no timeout of its own beyond connecting.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -65,6 +66,25 @@ impl HttpSink {
             part: self.request.payload.of(record)?,
             key: self.cx.idempotency_key(record),
         })
+    }
+
+    /// Records that share a request, in the order of their first ones. Those of one order key are never in one batch,
+    /// so one that goes out before its neighbours overtakes nothing.
+    fn groups(&self, ready: Vec<Prepared>) -> Vec<Vec<Prepared>> {
+        let mut groups: Vec<Vec<Prepared>> = Vec::new();
+        let mut by_url: HashMap<Url, Vec<usize>> = HashMap::new();
+        for prepared in ready {
+            let known = by_url.entry(prepared.url.clone()).or_default();
+            let same = |at: &&usize| groups[**at][0].headers == prepared.headers;
+            match known.iter().find(same).filter(|_| self.framing != Framing::One) {
+                Some(at) => groups[*at].push(prepared),
+                None => {
+                    known.push(groups.len());
+                    groups.push(vec![prepared]);
+                }
+            }
+        }
+        groups
     }
 
     /// Sends a group; where the far end refuses it for its content, its halves, so that one bad
@@ -146,10 +166,8 @@ impl Sink for HttpSink {
             }
         }
         let mut stopped = None;
-        for group in ready.chunk_by(|one, next| {
-            self.framing != Framing::One && one.url == next.url && one.headers == next.headers
-        }) {
-            stopped = self.send(group, &mut each).await;
+        for group in self.groups(ready) {
+            stopped = self.send(&group, &mut each).await;
             if stopped.is_some() {
                 break;
             }

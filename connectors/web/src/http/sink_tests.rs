@@ -158,11 +158,16 @@ async fn records_with_different_targets_or_headers_do_not_share_a_request() {
         json!({"url": format!("{}/{{{{to}}}}", server.url), "headers": {"X-T": "{{t}}"}}),
     )
     .await;
-    let sent = [("a", 1), ("a", 1), ("a", 2), ("b", 2)]
+    let sent = [("a", 1), ("b", 2), ("a", 1), ("a", 2)]
         .map(|(to, t)| record("r", &format!(r#"{{"to":"{to}","t":{t}}}"#)));
     assert_eq!(deliver(&*sink, &sent).await, ["done"; 4]);
-    let lines: Vec<_> = server.seen().into_iter().map(|seen| seen.line).collect();
-    assert_eq!(lines, ["POST /a HTTP/1.1", "POST /a HTTP/1.1", "POST /b HTTP/1.1"]);
+    let sent: Vec<_> = server.seen().into_iter().map(|seen| (seen.line, seen.body)).collect();
+    let expected = [
+        ("POST /a HTTP/1.1", r#"[{"to":"a","t":1},{"to":"a","t":1}]"#),
+        ("POST /b HTTP/1.1", r#"[{"to":"b","t":2}]"#),
+        ("POST /a HTTP/1.1", r#"[{"to":"a","t":2}]"#),
+    ];
+    assert_eq!(sent, expected.map(|(line, body)| (line.to_owned(), body.to_owned())));
 }
 
 #[tokio::test]

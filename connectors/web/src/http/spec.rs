@@ -160,7 +160,9 @@ impl Http {
 fn own_header(cx: &Checker<'_>, name: &str, setting: &str) -> Option<Header> {
     let at = Path::root().field("headers").field(name);
     let Ok(parsed) = HeaderName::from_bytes(name.as_bytes()) else {
-        cx.report(Problem::error("bad-header-name", at, format!("{name:?} is not a header name")).on_key());
+        let message = format!("{name:?} is not a header name");
+        let help = "letters, digits and `-`, like X-Tenant";
+        cx.report(Problem::error("bad-header-name", at, message).on_key().help(help));
         return None;
     };
     let ours = [

@@ -14,7 +14,7 @@ pub(super) struct Refusal {
 
 /// 401: the request does not prove where it comes from.
 pub(super) fn unauthorized(message: &str, scheme: Option<&'static str>) -> Refusal {
-    let mut response = error(StatusCode::UNAUTHORIZED, message);
+    let mut response = error(StatusCode::UNAUTHORIZED, "signature", message);
     if let Some(scheme) = scheme {
         response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(scheme));
     }
@@ -24,7 +24,7 @@ pub(super) fn unauthorized(message: &str, scheme: Option<&'static str>) -> Refus
 /// 405 with the methods that are accepted.
 pub(super) fn method_not_allowed(allowed: &[Method]) -> Refusal {
     let names: Vec<&str> = allowed.iter().map(Method::as_str).collect();
-    let mut response = error(StatusCode::METHOD_NOT_ALLOWED, "this method is not accepted here");
+    let mut response = error(StatusCode::METHOD_NOT_ALLOWED, "method", "this method is not accepted here");
     if let Ok(value) = HeaderValue::from_str(&names.join(", ")) {
         response.headers_mut().insert(header::ALLOW, value);
     }
@@ -33,12 +33,12 @@ pub(super) fn method_not_allowed(allowed: &[Method]) -> Refusal {
 
 /// 415, by media type or content encoding.
 pub(super) fn unsupported(reason: &'static str, message: &str) -> Refusal {
-    Refusal { reason, response: Box::new(error(StatusCode::UNSUPPORTED_MEDIA_TYPE, message)) }
+    Refusal { reason, response: Box::new(error(StatusCode::UNSUPPORTED_MEDIA_TYPE, reason, message)) }
 }
 
 /// 400: the request cannot be understood.
 pub(super) fn bad_request(reason: &'static str, message: &str) -> Refusal {
-    Refusal { reason, response: Box::new(error(StatusCode::BAD_REQUEST, message)) }
+    Refusal { reason, response: Box::new(error(StatusCode::BAD_REQUEST, reason, message)) }
 }
 
 /// What the engine made of a delivery.
@@ -50,11 +50,11 @@ pub(super) fn accepted(accepted: &Accepted) -> Response {
                 (false, true) => "filtered",
                 (false, false) => "accepted",
             };
-            json_response(StatusCode::OK, &json!({"status": status, "id": id.to_string()}))
+            json_response(StatusCode::OK, &Stored { status, id: &id.to_string() })
         }
-        Accepted::Undecodable(fault) => error(StatusCode::BAD_REQUEST, fault.message()),
+        Accepted::Undecodable(fault) => error(StatusCode::BAD_REQUEST, fault.code(), fault.message()),
         Accepted::Full { retry_after, reason } => {
-            let mut response = error(StatusCode::SERVICE_UNAVAILABLE, reason);
+            let mut response = error(StatusCode::SERVICE_UNAVAILABLE, reason, explain(reason));
             let seconds = retry_after.as_millis().div_ceil(1_000).max(1);
             if let Ok(value) = HeaderValue::from_str(&seconds.to_string()) {
                 response.headers_mut().insert(header::RETRY_AFTER, value);
@@ -64,14 +64,32 @@ pub(super) fn accepted(accepted: &Accepted) -> Response {
     }
 }
 
-fn error(status: StatusCode, message: &str) -> Response {
-    json_response(status, &json!({"error": message}))
+/// The engine's word for why it takes nothing, as a sentence.
+fn explain(reason: &str) -> &str {
+    match reason {
+        "full" => "there is no room for it at the moment",
+        "stopping" => "the pipeline is stopping or being changed",
+        "store" => "nothing can be stored at the moment",
+        other => other,
+    }
 }
 
-fn json_response(status: StatusCode, body: &karez_api::Json) -> Response {
+/// In the form of all error answers: a sentence for people, a word for programs.
+fn error(status: StatusCode, code: &str, message: &str) -> Response {
+    json_response(status, &json!({"error": message, "code": code}))
+}
+
+/// The answer to what was taken, the only one that is given often.
+#[derive(serde::Serialize)]
+struct Stored<'a> {
+    status: &'a str,
+    id: &'a str,
+}
+
+fn json_response(status: StatusCode, body: &impl serde::Serialize) -> Response {
     const JSON: (HeaderName, HeaderValue) =
         (header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    let mut response = Response::new(Bytes::from(body.to_string()));
+    let mut response = Response::new(Bytes::from(serde_json::to_vec(body).unwrap_or_default()));
     *response.status_mut() = status;
     response.headers_mut().insert(JSON.0, JSON.1);
     response

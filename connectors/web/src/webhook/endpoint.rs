@@ -47,37 +47,38 @@ impl Webhooks {
         media_type(&parts.headers, self.decode)
     }
 
-    /// Body and metadata of a verified request.
+    /// A verified request as a record. It is parsed where a setting asks for something in its body, and then not again.
     fn incoming(&self, headers: HeaderMap, body: Bytes) -> Result<Incoming, Refusal> {
         let mut meta = Meta::new(RecordId::text(""), Arc::clone(&self.source), self.clock.now());
         meta.headers = headers::kept(headers, self.parts.verifier.secret_header());
-        let record = self.looked_into(&meta, &body);
+        let record = Record::new(Body::from_bytes(self.form(), body), meta);
+        let looked_into = self.looked_into(&record);
         let take = |taken: &Option<Taken>, reason| match taken {
             Some(taken) => taken
-                .of(&meta.headers, record.as_ref())
+                .of(&record.meta().headers, looked_into)
                 .map_err(|fault| answer::bad_request(reason, fault.message())),
             None => Ok(None),
         };
         let event_type = take(&self.parts.event_type, "event_type")?;
         let delivery_id = take(&self.parts.delivery_id, "delivery_id")?;
-        meta.id = match &self.parts.delivery_id {
-            Some(_) => record_id(&self.source, delivery_id.as_deref(), &body),
-            None => fresh_id(meta.received_at),
+        let id = match &self.parts.delivery_id {
+            Some(_) => record_id(&self.source, delivery_id.as_deref(), record.body().bytes()),
+            None => fresh_id(record.meta().received_at),
         };
-        meta.event_type = event_type.map(Arc::from);
-        meta.delivery_id = delivery_id.map(Arc::from);
-        Ok(Incoming { body, meta, wanted: Arc::clone(&self.wanted) as _ })
+        let record = record.with_meta(|meta| {
+            meta.id = id;
+            meta.event_type = event_type.map(Arc::from);
+            meta.delivery_id = delivery_id.map(Arc::from);
+        });
+        Ok(Incoming { record, wanted: Arc::clone(&self.wanted) as _ })
     }
 
-    /// The delivery as a record, where a setting asks for something in its body. Without a tree
-    /// there is nothing to find: the engine refuses such a body, and says where it is wrong.
-    fn looked_into(&self, meta: &Meta, body: &Bytes) -> Option<Record> {
+    /// The record, where a setting asks for something in its body. Without a tree there is nothing to find:
+    /// the engine refuses such a body, and says where it is wrong.
+    fn looked_into<'r>(&self, record: &'r Record) -> Option<&'r Record> {
         let looks = |taken: &Option<Taken>| matches!(taken, Some(Taken::Value(_)));
-        if !looks(&self.parts.event_type) && !looks(&self.parts.delivery_id) {
-            return None;
-        }
-        let record = Record::new(Body::from_bytes(self.form(), body.clone()), meta.clone());
-        record.body().tree().is_ok().then_some(record)
+        let wanted = looks(&self.parts.event_type) || looks(&self.parts.delivery_id);
+        (wanted && record.body().tree().is_ok()).then_some(record)
     }
 
     fn form(&self) -> Form {
@@ -105,8 +106,8 @@ impl Endpoint for Webhooks {
     }
 
     async fn call(&self, head: RequestHead, body: Bytes) -> Response {
-        let verified =
-            self.judge_head(&head).and_then(|()| self.parts.verifier.verify(&head.parts.headers, &body));
+        // The rest of the head was judged when it was admitted.
+        let verified = self.parts.verifier.verify(&head.parts.headers, &body);
         let incoming = match verified.and_then(|()| self.incoming(head.parts.headers, body)) {
             Ok(incoming) => incoming,
             Err(refusal) => return self.refuse(refusal),

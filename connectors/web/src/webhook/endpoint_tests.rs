@@ -103,16 +103,39 @@ fn stored(duplicate: bool, filtered: bool) -> Accepted {
 async fn the_answer_says_what_became_of_a_delivery() {
     let webhook = Running::start(settings(json!({})), Decode::Json).await;
     let undecodable = Accepted::Undecodable(Fault::validation("json", "expected value at line 1"));
-    let full =
-        |millis| Accepted::Full { retry_after: Duration::from_millis(millis), reason: "the journal is full" };
+    let full = |millis| Accepted::Full { retry_after: Duration::from_millis(millis), reason: "full" };
     for (accepted, status, body, retry_after, refused) in [
         (stored(false, false), 200, json!({"status": "accepted", "id": "evt_1"}), None, None),
         (stored(true, false), 200, json!({"status": "duplicate", "id": "evt_1"}), None, None),
         (stored(false, true), 200, json!({"status": "filtered", "id": "evt_1"}), None, None),
-        (undecodable, 400, json!({"error": "expected value at line 1"}), None, Some("undecodable")),
-        (full(5_000), 503, json!({"error": "the journal is full"}), Some("5"), None),
-        (full(1_001), 503, json!({"error": "the journal is full"}), Some("2"), None),
-        (full(0), 503, json!({"error": "the journal is full"}), Some("1"), None),
+        (
+            undecodable,
+            400,
+            json!({"error": "expected value at line 1", "code": "json"}),
+            None,
+            Some("undecodable"),
+        ),
+        (
+            full(5_000),
+            503,
+            json!({"error": "there is no room for it at the moment", "code": "full"}),
+            Some("5"),
+            None,
+        ),
+        (
+            full(1_001),
+            503,
+            json!({"error": "there is no room for it at the moment", "code": "full"}),
+            Some("2"),
+            None,
+        ),
+        (
+            full(0),
+            503,
+            json!({"error": "there is no room for it at the moment", "code": "full"}),
+            Some("1"),
+            None,
+        ),
     ] {
         webhook.then(accepted);
         let answer = webhook.post(&[("x-signature", SIGNATURE)], BODY).await;
@@ -120,7 +143,7 @@ async fn the_answer_says_what_became_of_a_delivery() {
         let given = answer.headers.get(header::RETRY_AFTER);
         assert_eq!(given.map(|value| value.to_str().unwrap()), retry_after);
         assert_eq!(webhook.refused(), Vec::from_iter(refused));
-        assert_eq!(webhook.taken().body, BODY);
+        assert_eq!(webhook.taken().record.body().bytes(), BODY);
     }
 }
 
@@ -150,7 +173,7 @@ async fn what_is_not_acceptable_never_reaches_the_engine() {
         let answer = webhook.send(method, &headers, body).await;
         assert_eq!(answer.status, status, "{headers:?}");
         assert_eq!(webhook.refused(), [reason], "{headers:?}");
-        assert!(answer.body["error"].is_string());
+        assert!(answer.body["error"].is_string() && answer.body["code"].is_string());
         let allow = answer.headers.get(header::ALLOW).map(|value| value.to_str().unwrap());
         assert_eq!(allow, (status == 405).then_some("POST, PUT"));
     }
@@ -190,7 +213,7 @@ async fn credentials_stay_out_of_the_record() {
     let webhook = Running::start(settings(token), Decode::Json).await;
     webhook.then_stored();
     assert_eq!(webhook.post(&headers, BODY).await.status, 200);
-    let meta = webhook.taken().meta;
+    let meta = webhook.taken().record.meta().clone();
     let kept: Vec<_> = meta.headers.keys().map(|name| name.as_str()).collect();
     assert_eq!(kept, ["x-event"]);
     assert_eq!((&*meta.source, meta.received_at), ("source", NOW));
@@ -216,7 +239,7 @@ async fn a_delivery_has_the_senders_id_each_time_it_is_tried() {
         for _ in 0..2 {
             webhook.then_stored();
             webhook.post(&[("x-delivery", header)], body).await;
-            let meta = webhook.taken().meta;
+            let meta = webhook.taken().record.meta().clone();
             assert_eq!(meta.delivery_id.as_deref(), given, "{delivery_id} {body}");
             ids.push(meta.id.to_string());
         }
@@ -232,7 +255,7 @@ async fn without_an_id_of_its_own_every_delivery_is_new() {
     for _ in 0..2 {
         webhook.then_stored();
         webhook.post(&[], BODY).await;
-        ids.push(webhook.taken().meta.id);
+        ids.push(webhook.taken().record.id().clone());
     }
     assert_ne!(ids[0], ids[1]);
 }
@@ -253,8 +276,7 @@ async fn events_say_which_records_are_wanted() {
         webhook.then_stored();
         webhook.post(&[("x-event", header)], body).await;
         let incoming = webhook.taken();
-        let record = Record::new(Body::from_bytes(Form::Json, incoming.body), incoming.meta);
-        assert_eq!(incoming.wanted.wants(&record), wanted, "{event_type} {header} {body}");
+        assert_eq!(incoming.wanted.wants(&incoming.record), wanted, "{event_type} {header} {body}");
     }
 }
 
@@ -265,8 +287,7 @@ async fn a_part_of_a_delivery_is_judged_by_its_own_type() {
     webhook.then_stored();
     webhook.post(&[], r#"{"type":"created","parts":[{"type":"deleted"},{}]}"#).await;
     let incoming = webhook.taken();
-    let whole = Record::new(Body::from_bytes(Form::Json, incoming.body), incoming.meta);
-    let part = |index, body| whole.part(index, Body::from_tree(body));
+    let part = |index, body| incoming.record.clone().part(index, Body::from_tree(body));
     assert!(!incoming.wanted.wants(&part(0, json!({"type": "deleted"}))));
     // One that says nothing is what the whole delivery is.
     assert!(incoming.wanted.wants(&part(1, json!({}))));

@@ -113,9 +113,9 @@ fn fields_are_checked_all_at_once() {
         expect![[r#"
             p/a.yaml:4:5: error[unknown-field] sink.post.timout_after: unknown field; did you mean "timeout_after"?
             p/a.yaml:5:13: error[bad-value] sink.post.method: the string "PSOT" is not one of the values it can have; did you mean "POST"?
-            p/a.yaml:6:11: error[wrong-type] sink.post.size: expected a size like "16MiB", found the string "big"
-            p/a.yaml:7:20: error[wrong-type] sink.post.timeout_after: expected a duration like "30s", found a list
-            p/a.yaml:8:11: error[wrong-type] sink.post.port: expected a whole number, found the string "80"
+            p/a.yaml:6:11: error[wrong-type] sink.post.size: expected a size like "16MiB", found the string "big"; write a number with B, KiB, MiB or GiB, as in "512KiB"
+            p/a.yaml:7:20: error[wrong-type] sink.post.timeout_after: expected a duration like "30s", found a list; write a number with ms, s, m, h or d, as in "90s"
+            p/a.yaml:8:11: error[wrong-type] sink.post.port: expected a whole number, found the string "80"; write it without quotes: 80
             p/a.yaml:9:10: error[wrong-type] sink.post.url: expected a string, found the number 7; write it in quotes: "7"
         "#]],
     );
@@ -181,8 +181,8 @@ fn engine_keys_stand_where_they_belong() {
     check(
         &sink("  post: {}\n  batch: {records: 500, linger: never}\n"),
         expect![[r#"
-        p/a.yaml:4:33: error[wrong-type] sink.batch.linger: expected a duration like "30s", found the string "never"
-    "#]],
+            p/a.yaml:4:33: error[wrong-type] sink.batch.linger: expected a duration like "30s", found the string "never"; write a number with ms, s, m, h or d, as in "90s"
+        "#]],
     );
     check(
         &sink("  void: {}\n  retry: {backoff: exponentiel, max_attempts: 0}\n"),

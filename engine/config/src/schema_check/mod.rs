@@ -3,7 +3,9 @@
 //! settings and `${…}` in code are refused. Expressions themselves are not looked at here, but
 //! their places are remembered.
 
+mod dollar;
 mod expressions;
+mod right_type;
 mod scalars;
 
 use std::collections::BTreeMap;

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use karez_api::{ByteSize, Duration, Json, Path, Problem};
 
-use super::Check;
+use super::{Check, dollar, right_type};
 use crate::interpolate::Written;
 use crate::schema_view::{View, fits};
 use crate::{suggest, tree};
@@ -24,24 +24,9 @@ pub(crate) fn template_in_fixed(text: &str, literal: &[Range<usize>], at: &Path)
 
 impl Check<'_> {
     pub(super) fn wrong_type(&mut self, view: &View<'_>, value: &Json, at: &Path) {
-        let expected = view.expectation();
-        let message = format!("expected {expected}, found {}", self.found(value, at));
-        let help = match value {
-            Json::Number(_) | Json::Bool(_)
-                if expected.contains("a string") && view.get("pattern").is_none() =>
-            {
-                Some(format!("write it in quotes: \"{value}\""))
-            }
-            Json::String(_) if view.types().contains(&"array") => {
-                Some(format!("write it as a list: [{value}]"))
-            }
-            Json::String(name) if view.property(name).is_some() => {
-                Some(format!("write it as a map: {{{name}: …}}"))
-            }
-            _ => None,
-        };
+        let message = format!("expected {}, found {}", view.expectation(), self.found(value, at));
         // What `${…}` brought is not shown.
-        let help = help.filter(|_| !self.written.contains_key(at));
+        let help = right_type::help(view, value).filter(|_| !self.written.contains_key(at));
         let problem = self.error("wrong-type", at, message);
         problem.help = help;
         problem.on_key = value.is_null();
@@ -74,6 +59,8 @@ impl Check<'_> {
     }
 
     pub(super) fn string(&mut self, view: &View<'_>, text: &str, at: &Path) {
+        let literal = self.literal(at);
+        self.problems.extend(dollar::as_text(text, view.kind(), &literal, at));
         let parsed = match view.kind() {
             Some("duration") => text.parse::<Duration>().err(),
             Some("size") => text.parse::<ByteSize>().err(),

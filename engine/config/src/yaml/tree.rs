@@ -172,6 +172,17 @@ impl Visitor<'_> for Name<'_> {
                 format_args!("key {name:?} stands twice in one map; take one of them out"),
             ));
         }
+        if name.starts_with(is_pretty_blank) {
+            return Err(self.reading.fail(
+                "yaml-syntax",
+                "a blank that is no plain space stands before this key; indent with plain spaces",
+            ));
+        }
         Ok(name.to_owned())
     }
+}
+
+/// No-break spaces and their like, which come along when text is copied from a page.
+fn is_pretty_blank(c: char) -> bool {
+    c.is_whitespace() && !c.is_ascii()
 }

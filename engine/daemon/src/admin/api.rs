@@ -9,13 +9,16 @@ use karez_runtime::Tap;
 use serde_json::json;
 use tokio::sync::{mpsc, oneshot};
 
+use super::address::decoded;
 use super::handler::whole;
 use super::{Admin, letters, status};
+use crate::diagnostics::unknown;
 use crate::fleet::Fleet;
 use crate::server::{Payload, error, json_of};
 
 pub(super) async fn answer(admin: &Admin, head: &Parts, path: &str, body: Incoming) -> Response<Payload> {
-    let parts: Vec<&str> = path.split('/').collect();
+    let parts: Vec<String> = path.split('/').map(decoded).collect();
+    let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
     let fleet = &admin.fleet;
     let get = matches!(head.method, Method::GET | Method::HEAD);
     match (&head.method, parts.as_slice()) {
@@ -52,10 +55,16 @@ pub(super) fn failed(message: &str) -> Response<Payload> {
     whole(error(StatusCode::INTERNAL_SERVER_ERROR, "failed", message))
 }
 
+fn no_pipeline(fleet: &Fleet, name: &str) -> Response<Payload> {
+    let running = fleet.pipelines();
+    let names: Vec<&str> = running.keys().map(|name| &**name).collect();
+    missing(&unknown(&format!("no pipeline {name:?} is running"), name, &names))
+}
+
 fn one(fleet: &Fleet, name: &str, show: impl FnOnce(Json) -> Json) -> Response<Payload> {
     match fleet.pipelines().get(name) {
         Some(running) => ok(&show(status::pipeline(running, &running.pipeline.status()))),
-        None => missing("no pipeline of that name is running"),
+        None => no_pipeline(fleet, name),
     }
 }
 
@@ -74,7 +83,7 @@ async fn forget(fleet: &Fleet, name: &str) -> Response<Payload> {
 /// Lets records go on that wait for an operator.
 async fn unblock(fleet: &Fleet, name: &str) -> Response<Payload> {
     let Some(running) = fleet.pipelines().get(name).cloned() else {
-        return missing("no pipeline of that name is running");
+        return no_pipeline(fleet, name);
     };
     running.pipeline.unblock().await;
     ok(&json!({"unblocked": name}))
@@ -97,7 +106,7 @@ async fn reload(admin: &Admin) -> Response<Payload> {
 fn tap(fleet: &Fleet, target: &str) -> Response<Payload> {
     let (name, node) = target.split_once('.').map_or((target, None), |(name, node)| (name, Some(node)));
     let Some(running) = fleet.pipelines().get(name).cloned() else {
-        return missing("no pipeline of that name is running");
+        return no_pipeline(fleet, name);
     };
     match running.pipeline.tap(node) {
         Ok(tap) => {
@@ -106,7 +115,11 @@ fn tap(fleet: &Fleet, target: &str) -> Response<Payload> {
             response.headers_mut().insert(http::header::CONTENT_TYPE, kind);
             response
         }
-        Err(unknown) => missing(&unknown.to_string()),
+        Err(fault) => {
+            let status = running.pipeline.status();
+            let nodes: Vec<&str> = status.nodes.iter().map(|node| &*node.name).collect();
+            missing(&unknown(&fault.to_string(), node.unwrap_or_default(), &nodes))
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use karez_runtime::ReplayTo;
 use serde_json::json;
 use tokio::time::timeout;
 
+use super::address::decoded;
 use super::api::{failed, missing, ok};
 use super::handler::whole;
 use crate::fleet::Fleet;
@@ -31,19 +32,23 @@ pub(super) async fn list(fleet: &Fleet, query: &str) -> Response<Payload> {
 }
 
 pub(super) async fn show(fleet: &Fleet, id: &str) -> Response<Payload> {
-    match fleet.letters.get(&decoded(id)).await {
+    match fleet.letters.get(id).await {
         Ok(Some(letter)) => ok(&letter.json()),
-        Ok(None) => missing("no dead letter of that id"),
+        Ok(None) => no_letter(id),
         Err(fault) => failed(&fault.to_string()),
     }
 }
 
 pub(super) async fn remove(fleet: &Fleet, id: &str) -> Response<Payload> {
-    match fleet.letters.remove(&decoded(id)).await {
-        Ok(true) => ok(&json!({"dropped": decoded(id)})),
-        Ok(false) => missing("no dead letter of that id"),
+    match fleet.letters.remove(id).await {
+        Ok(true) => ok(&json!({"dropped": id})),
+        Ok(false) => no_letter(id),
         Err(fault) => failed(&fault.to_string()),
     }
+}
+
+fn no_letter(id: &str) -> Response<Payload> {
+    missing(&format!("there is no dead letter {id:?}"))
 }
 
 /// What a replay is asked with: `{"to": "original" | "source" | NODE, "body": "…"}`, both may be absent.
@@ -71,10 +76,9 @@ pub(super) async fn replay(fleet: &Fleet, id: &str, body: Incoming) -> Response<
         Ok(asked) => asked,
         Err(fault) => return whole(error(StatusCode::BAD_REQUEST, "body", &fault)),
     };
-    let id = decoded(id);
-    let mut letter = match fleet.letters.get(&id).await {
+    let mut letter = match fleet.letters.get(id).await {
         Ok(Some(letter)) => letter,
-        Ok(None) => return missing("no dead letter of that id"),
+        Ok(None) => return no_letter(id),
         Err(fault) => return failed(&fault.to_string()),
     };
     let to = match asked.to.as_deref() {
@@ -101,9 +105,4 @@ pub(super) async fn replay(fleet: &Fleet, id: &str, body: Incoming) -> Response<
 fn parameter<'a>(query: &'a str, name: &str) -> Option<&'a str> {
     let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
     pairs.into_iter().find(|(key, _)| *key == name).map(|(_, value)| value)
-}
-
-/// Ids and names of pipelines need no other escape.
-fn decoded(text: &str) -> String {
-    text.replace("%40", "@")
 }

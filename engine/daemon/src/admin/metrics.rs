@@ -31,6 +31,11 @@ fn process(text: &mut Exposition, fleet: &Fleet) {
     if let Some(bytes) = resident_bytes() {
         text.sample("process_resident_memory_bytes", &[], bytes);
     }
+    let jq = karez_steps::jq_runs();
+    text.counter("karez_jq_slow_total", "runs of jq programs that took more than 50 ms");
+    text.sample("karez_jq_slow_total", &[], jq.slow);
+    text.counter("karez_jq_given_up_total", "runs of jq programs that were given up after 1 s");
+    text.sample("karez_jq_given_up_total", &[], jq.given_up);
 }
 
 /// As the kernel tells it; absent where it does not.

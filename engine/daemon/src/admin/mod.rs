@@ -1,6 +1,7 @@
 //! The admin side: health, metrics, and the API that the command line uses. What a request may
 //! do is decided in `guard`, before any route is looked at.
 
+mod address;
 mod api;
 mod client;
 mod exposition;
@@ -13,6 +14,7 @@ mod status;
 mod tests;
 mod token;
 
+pub(crate) use address::encoded;
 pub(crate) use client::{Announced, Client};
 pub(crate) use guard::Guard;
 pub(crate) use handler::{Admin, ReloadRequest};

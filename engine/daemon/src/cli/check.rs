@@ -4,12 +4,13 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use karez_api::Json;
+use karez_config::Loaded;
 use serde_json::json;
 
 use super::Exit;
 use crate::admin::Client;
 use crate::console::{self, Format};
-use crate::diagnostics::{Colour, counted, render};
+use crate::diagnostics::{Colour, counted, render, unknown};
 use crate::load::Loader;
 use crate::settings::Settings;
 
@@ -17,7 +18,8 @@ use crate::settings::Settings;
 pub(crate) struct Check {
     /// Pipeline files and folders [default: pipelines] [env: KAREZ_PIPELINES]
     pub(super) paths: Vec<PathBuf>,
-    #[arg(long, value_enum, default_value_t)]
+    /// How the result is written
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     format: Format,
     /// Print the pipeline NAME as it is after overlays, defaults and variables
     #[arg(long, value_name = "NAME")]
@@ -27,7 +29,7 @@ pub(crate) struct Check {
 pub(super) async fn perform(check: Check, settings: Settings) -> Result<Exit> {
     let loaded = Loader::new(settings.pipelines.clone()).load()?;
     if let Some(name) = &check.show {
-        console::line(&loaded.show(name).with_context(|| format!("no file defines a pipeline {name}"))?)?;
+        console::line(loaded.show(name).with_context(|| undefined(name, &loaded))?.trim_end())?;
     } else if check.format == Format::Json {
         let orphaned = orphaned(&settings).await;
         let shown = json!({"files": loaded.files, "problems": loaded.problems, "orphaned": orphaned});
@@ -45,6 +47,11 @@ pub(super) async fn perform(check: Check, settings: Settings) -> Result<Exit> {
         }
     }
     Ok(if loaded.has_errors() { Exit::Problems } else { Exit::Fine })
+}
+
+fn undefined(name: &str, loaded: &Loaded) -> String {
+    let names: Vec<&str> = loaded.files.iter().filter_map(|file| file.pipeline.as_deref()).collect();
+    unknown(&format!("no file defines a pipeline {name:?}"), name, &names)
 }
 
 /// Journals that no pipeline takes, as the running daemon knows them: checking opens no store by itself.

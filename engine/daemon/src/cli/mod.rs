@@ -64,19 +64,22 @@ struct Cli {
     command: Command,
 }
 
+/// Options that every command takes, shown behind its own.
+const COMMON: &str = "Common options";
+
 #[derive(Debug, Args)]
 struct Global {
     /// Settings file [default: karez.yaml, if there is one] [env: KAREZ_CONFIG]
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE", help_heading = COMMON)]
     config: Option<PathBuf>,
     /// Folder of the store and the admin token [default: .karez] [env: KAREZ_DATA_DIR]
-    #[arg(long, global = true, value_name = "FOLDER")]
+    #[arg(long, global = true, value_name = "FOLDER", help_heading = COMMON)]
     data_dir: Option<PathBuf>,
     /// Address of the admin side [default: 127.0.0.1:7071] [env: KAREZ_ADMIN]
-    #[arg(long, global = true, value_name = "ADDRESS")]
+    #[arg(long, global = true, value_name = "ADDRESS", help_heading = COMMON)]
     admin: Option<SocketAddr>,
     /// How log lines look; KAREZ_LOG filters them (info, debug, karez_runtime=debug)
-    #[arg(long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "FORMAT", help_heading = COMMON)]
     log_format: LogFormat,
 }
 

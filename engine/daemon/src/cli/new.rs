@@ -1,7 +1,7 @@
 //! `karez new`.
 
 use std::fs::OpenOptions;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 
 use anyhow::{Context, Result, bail};
 
@@ -23,11 +23,11 @@ pub(super) fn perform(new: &New, settings: &Settings) -> Result<Exit> {
     let folder = settings.pipelines.first().context("no pipelines folder is set")?;
     std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let path = folder.join(format!("{}.yaml", new.name));
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .open(&path)
-        .with_context(|| format!("cannot make {}", path.display()))?;
+    let made = OpenOptions::new().write(true).create_new(true).open(&path);
+    if made.as_ref().is_err_and(|error| error.kind() == ErrorKind::AlreadyExists) {
+        bail!("{} exists already; choose another name", path.display());
+    }
+    let mut file = made.with_context(|| format!("cannot make {}", path.display()))?;
     file.write_all(STARTER.replace("NAME", &new.name).as_bytes())?;
     let shown = path.display();
     console::line(&format!("wrote {shown}; try `karez test {shown}`, then `karez run {shown}`"))?;

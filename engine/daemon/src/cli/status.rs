@@ -7,11 +7,13 @@ use karez_runtime::SystemClock;
 use super::Exit;
 use crate::admin::Client;
 use crate::console::{self, Format};
+use crate::diagnostics;
 use crate::settings::Settings;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Status {
-    #[arg(long, value_enum, default_value_t)]
+    /// How the result is written
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     format: Format,
 }
 
@@ -64,10 +66,8 @@ fn lines(answer: &Json, now: u64) -> Vec<String> {
 
 /// One journal that no pipeline takes.
 pub(super) fn orphan(stream: &Json) -> String {
-    let name = text(&stream["pipeline"]);
-    let what = format!("{}: {} unsettled records", text(&stream["stream"]), stream["unsettled"]);
-    let help = format!("give a pipeline `renamed_from: {name}`, or `karez store drop {name}`");
-    format!("{what}, but no pipeline of that name; {help}")
+    let unsettled = stream["unsettled"].as_u64().unwrap_or_default();
+    diagnostics::orphan(&text(&stream["pipeline"]), &text(&stream["stream"]), unsettled)
 }
 
 fn pipeline(one: &Json, now: u64, lines: &mut Vec<String>) {

@@ -5,13 +5,15 @@ use std::sync::Arc;
 
 use anyhow::{Result, bail};
 use http::Method;
+use karez_config::Loaded;
 use karez_runtime::{DeadLetters, Forgotten};
 use karez_store::{Options, Store as DataStore, VerifyReport};
 
 use super::Exit;
-use crate::admin::Client;
+use crate::admin::{Client, encoded};
 use crate::console::{self, Format, say};
 use crate::diagnostics::counted;
+use crate::load::Loader;
 use crate::memory::Memory;
 use crate::settings::Settings;
 
@@ -19,10 +21,13 @@ use crate::settings::Settings;
 pub(crate) enum Store {
     /// Read everything in the store and say whether it is whole; changes nothing
     Verify {
-        #[arg(long, value_enum, default_value_t)]
+        /// How the result is written
+        #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
         format: Format,
     },
-    /// Remove everything that is kept of a pipeline that no longer exists: journal, dedup keys, positions, dead letters
+    /// Remove everything that is kept of a pipeline that no longer exists
+    ///
+    /// That is its journals, dedup keys, positions, what its sinks confirmed, and its dead letters.
     Drop {
         /// Name of the pipeline
         name: String,
@@ -55,8 +60,12 @@ async fn verify(settings: Settings, format: Format) -> Result<Exit> {
 
 fn tell_report(report: &VerifyReport) -> Result<()> {
     console::line(&format!(
-        "{} segments, {} frames, {} unsettled records, {} dedup keys, {} values",
-        report.segments, report.frames, report.unsettled, report.dedup_keys, report.progress_values
+        "{}, {}, {}, {}, {}",
+        counted(report.segments, "segment"),
+        counted(report.frames, "frame"),
+        counted(report.unsettled, "unsettled record"),
+        counted(report.dedup_keys, "dedup key"),
+        counted(report.progress_values, "value"),
     ))?;
     for damage in &report.damage {
         let place = format!("{} at byte {}", damage.file.display(), damage.offset);
@@ -70,16 +79,20 @@ async fn drop_by_daemon(daemon: &Client, name: &str, yes: bool) -> Result<Exit> 
     if !yes && !agrees(name)? {
         return Ok(Exit::Problems);
     }
-    let forgotten = daemon.send(Method::DELETE, &format!("pipelines/{name}/state"), "").await?;
+    let forgotten = daemon.send(Method::DELETE, &format!("pipelines/{}/state", encoded(name)), "").await?;
     let n = |key: &str| forgotten[key].as_u64().unwrap_or_default();
     tell(n("journals"), n("unsettled"), n("positions"), n("dead_letters"))?;
     Ok(Exit::Fine)
 }
 
 async fn drop_in_store(settings: Settings, name: &str, yes: bool) -> Result<Exit> {
-    let folder = settings.data_dir;
-    let store = tokio::task::spawn_blocking(move || DataStore::open(folder, Options::default())).await??;
-    let memory = Memory::new(store);
+    let loaded = Loader::new(settings.pipelines.clone()).load();
+    let defines = |loaded: Loaded| loaded.files.iter().any(|file| file.pipeline.as_deref() == Some(name));
+    // Without pipelines nobody defines it.
+    if loaded.is_ok_and(defines) {
+        bail!("a pipeline file defines {name}: remove the file first");
+    }
+    let memory = Memory::new(open(&settings).await?);
     let dropped = async {
         if !yes && !agrees(name)? {
             return Ok(Exit::Problems);
@@ -95,8 +108,19 @@ async fn drop_in_store(settings: Settings, name: &str, yes: bool) -> Result<Exit
     dropped
 }
 
+/// The store of a data folder, which must hold one: looking at it makes none.
+///
+/// # Errors
+/// There is none, or it cannot be opened.
+pub(super) async fn open(settings: &Settings) -> Result<DataStore> {
+    let folder = settings.data_dir.clone();
+    if !karez_store::is_store(&folder) {
+        bail!("{} holds no store; name the folder of one with --data-dir", folder.display());
+    }
+    Ok(tokio::task::spawn_blocking(move || DataStore::open(folder, Options::default())).await??)
+}
+
 fn tell(journals: u64, unsettled: u64, positions: u64, dead_letters: u64) -> Result<()> {
-    let counted = |n: u64, noun| counted(usize::try_from(n).unwrap_or(usize::MAX), noun);
     let journals =
         format!("{} with {}", counted(journals, "journal"), counted(unsettled, "unsettled record"));
     let rest = format!("{}, {}", counted(positions, "position"), counted(dead_letters, "dead letter"));
@@ -108,7 +132,7 @@ fn agrees(name: &str) -> Result<bool> {
         bail!("nobody is there to ask; say --yes");
     }
     say(&format!(
-        "Journal, dedup keys, positions and dead letters of {name} will be gone for good. Type the name to agree:"
+        "Journals, dedup keys, positions and dead letters of {name} will be gone for good. Type the name to agree:"
     ));
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer)?;

@@ -5,7 +5,7 @@ use std::io::Write;
 use anyhow::Result;
 
 use super::Exit;
-use crate::admin::Client;
+use crate::admin::{Client, encoded};
 use crate::settings::Settings;
 
 #[derive(Debug, clap::Args)]
@@ -22,6 +22,6 @@ pub(super) async fn perform(tap: Tap, settings: Settings) -> Result<Exit> {
         out.write_all(lines)?;
         Ok(out.flush()?)
     };
-    client.stream(&format!("tap/{}", tap.target), show).await?;
+    client.stream(&format!("tap/{}", encoded(&tap.target)), show).await?;
     Ok(Exit::Fine)
 }

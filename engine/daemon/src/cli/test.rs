@@ -15,7 +15,8 @@ use crate::settings::Settings;
 pub(crate) struct Test {
     /// Pipeline files and folders [default: pipelines] [env: KAREZ_PIPELINES]
     pub(super) paths: Vec<PathBuf>,
-    #[arg(long, value_enum, default_value_t)]
+    /// How the result is written
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     format: Format,
 }
 

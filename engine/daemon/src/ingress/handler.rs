@@ -4,7 +4,8 @@
 use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -18,6 +19,9 @@ use crate::server::{self, BodyFault, Budget, Detached, Handler, HandlerFuture, P
 
 /// Bytes of memory for bodies of requests that are not answered yet, of all senders together.
 const BODY_BYTES: usize = 128 << 20;
+
+/// How long a request waits for a pipeline that is being changed to take its path over from another one.
+const HANDOVER: Duration = Duration::from_secs(3);
 
 /// Whether requests are taken at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,6 +66,8 @@ pub(crate) struct Ingress {
     gate: AtomicU8,
     /// Paths that pipelines have, whether they serve them at this moment or not.
     expected: ArcSwap<HashSet<String>>,
+    /// Passes over the pipelines that are under way.
+    changes: Arc<AtomicUsize>,
     rejected: RejectionCounts,
     bodies: Budget,
     detached: Detached,
@@ -74,6 +80,7 @@ impl Ingress {
             routes: Routes::default(),
             gate: AtomicU8::new(Gate::Starting as u8),
             expected: ArcSwap::default(),
+            changes: Arc::default(),
             rejected: RejectionCounts::default(),
             bodies: Budget::new(BODY_BYTES),
             detached: Detached::new(),
@@ -88,6 +95,12 @@ impl Ingress {
     pub(crate) fn expect<'a>(&self, claims: impl IntoIterator<Item = &'a Claim>) {
         let paths = claims.into_iter().filter_map(path).map(str::to_owned);
         self.expected.store(Arc::new(paths.collect()));
+    }
+
+    /// While the result lives, pipelines are being changed: who asks for a path that is not served waits a little.
+    pub(crate) fn changing(&self) -> Changing {
+        self.changes.fetch_add(1, Ordering::AcqRel);
+        Changing { changes: Arc::clone(&self.changes), routes: self.routes.clone() }
     }
 
     #[cfg(test)]
@@ -119,7 +132,7 @@ impl Ingress {
     }
 
     async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Bytes> {
-        let endpoint = match self.endpoint(request.uri().path()) {
+        let endpoint = match self.endpoint_soon(request.uri().path()).await {
             Ok(endpoint) => endpoint,
             Err(refusal) => return unread(*refusal, request.body()),
         };
@@ -141,6 +154,30 @@ impl Ingress {
             }
             Err(fault) => self.refuse_body(fault, max),
         }
+    }
+
+    /// As [`Ingress::endpoint`]; waits for a path that one pipeline is handing over to another.
+    pub(super) async fn endpoint_soon(&self, path: &str) -> Result<Arc<dyn Endpoint>, Box<Response<Bytes>>> {
+        let handed_over = async {
+            loop {
+                let mut changed = std::pin::pin!(self.routes.changed());
+                // From here on nothing is missed.
+                changed.as_mut().enable();
+                if self.routes.find(path).is_some() || !self.is_handed_over(path) {
+                    return;
+                }
+                changed.await;
+            }
+        };
+        if self.routes.find(path).is_none() {
+            tokio::time::timeout(HANDOVER, handed_over).await.ok();
+        }
+        self.endpoint(path)
+    }
+
+    fn is_handed_over(&self, path: &str) -> bool {
+        let changing = self.changes.load(Ordering::Acquire) > 0;
+        changing && self.gate() == Gate::Open && self.expected.load().contains(path)
     }
 
     pub(super) fn endpoint(&self, path: &str) -> Result<Arc<dyn Endpoint>, Box<Response<Bytes>>> {
@@ -184,6 +221,20 @@ impl Ingress {
         };
         count(counter);
         closing(refusal)
+    }
+}
+
+/// See [`Ingress::changing`].
+pub(crate) struct Changing {
+    changes: Arc<AtomicUsize>,
+    routes: Routes,
+}
+
+impl Drop for Changing {
+    fn drop(&mut self) {
+        self.changes.fetch_sub(1, Ordering::AcqRel);
+        // Who still waits, waits in vain.
+        self.routes.tell();
     }
 }
 

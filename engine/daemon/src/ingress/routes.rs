@@ -35,8 +35,8 @@ struct Inner {
     /// Held while the table is replaced.
     writer: Mutex<()>,
     mounts: AtomicU64,
-    /// Told whenever a path has come free.
-    freed: Notify,
+    /// Told whenever a path was mounted or has come free.
+    changed: Notify,
 }
 
 impl Routes {
@@ -57,14 +57,25 @@ impl Routes {
                 Ok(())
             }
         })?;
+        self.tell();
         let (routes, path) = (self.clone(), path.to_owned());
         Ok(Mount::new(move || routes.unmount(&path, mount)))
+    }
+
+    /// Ends when a path was mounted or has come free; nothing is missed from the moment it is enabled.
+    pub(super) fn changed(&self) -> tokio::sync::futures::Notified<'_> {
+        self.0.changed.notified()
+    }
+
+    /// Lets those that wait for [`Routes::changed`] look again.
+    pub(super) fn tell(&self) {
+        self.0.changed.notify_waiters();
     }
 
     /// Returns once no pipeline but `pipeline` has a node on any of these paths.
     pub(super) async fn free(&self, pipeline: &str, paths: &[&str]) {
         loop {
-            let mut freed = std::pin::pin!(self.0.freed.notified());
+            let mut freed = std::pin::pin!(self.changed());
             // From here on nothing is missed.
             freed.as_mut().enable();
             let table = self.0.table.load_full();
@@ -83,7 +94,7 @@ impl Routes {
                 table.remove(path);
             }
         });
-        self.0.freed.notify_waiters();
+        self.tell();
     }
 
     fn change<T>(&self, change: impl FnOnce(&mut Table) -> T) -> T {

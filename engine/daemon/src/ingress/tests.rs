@@ -101,3 +101,26 @@ async fn a_path_whose_pipeline_does_not_run_is_not_unknown() {
     let _mount = ingress.mount("a/source", "/webhooks/a", Arc::new(Echo)).unwrap();
     assert_eq!(status("/webhooks/a"), None);
 }
+
+#[tokio::test]
+async fn a_request_waits_for_a_path_that_is_handed_over_and_for_no_other() {
+    let ingress = Ingress::new();
+    ingress.set_gate(Gate::Open);
+    ingress.expect(&[Claim::IngressPath("/webhooks/a".into())]);
+    let found = |path: &'static str| {
+        let ingress = &ingress;
+        async move { ingress.endpoint_soon(path).await.map(drop).map_err(|refusal| refusal.status().as_u16()) }
+    };
+    assert_eq!(found("/webhooks/a").await, Err(503));
+    let changing = ingress.changing();
+    assert_eq!(found("/webhooks/b").await, Err(404));
+    let mut waiting = std::pin::pin!(found("/webhooks/a"));
+    assert!(futures_util::poll!(&mut waiting).is_pending());
+    let _mount = ingress.mount("b/source", "/webhooks/a", Arc::new(Echo)).unwrap();
+    assert_eq!(waiting.await, Ok(()));
+    ingress.expect(&[Claim::IngressPath("/webhooks/c".into())]);
+    let mut in_vain = std::pin::pin!(found("/webhooks/c"));
+    assert!(futures_util::poll!(&mut in_vain).is_pending());
+    drop(changing);
+    assert_eq!(in_vain.await, Err(503));
+}

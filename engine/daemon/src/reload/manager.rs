@@ -129,6 +129,7 @@ impl Manager {
 
     /// Applies what the files say.
     pub(crate) async fn apply(&mut self, loaded: Loaded, pass: Pass) -> Report {
+        let _changing = self.ingress.changing();
         let mut report = Report { problems: loaded.problems.len(), ..Report::default() };
         let mut standing = Pipelines::clone(&self.fleet.pipelines());
         standing.retain(|_, running| !running.leaving);
@@ -219,9 +220,10 @@ impl Manager {
                 continue;
             }
             let in_the_way = |(name, running): &(&Arc<str>, &Running)| {
-                running.leaving
-                    && (*name == change.name()
-                        || running.claims.iter().any(|claim| change.claims.contains(claim)))
+                // A path comes free at once, long before its pipeline has drained.
+                let until_the_end = |claim: &&Claim| !matches!(claim, Claim::IngressPath(_));
+                let mut held = running.claims.iter().filter(until_the_end);
+                running.leaving && (*name == change.name() || held.any(|claim| change.claims.contains(claim)))
             };
             let wait_for = fleet.iter().filter(in_the_way).map(|(_, running)| running.clone()).collect();
             self.changing.spawn(change.make(wait_for, self.shop.clone()));

@@ -59,6 +59,7 @@ impl Server {
     pub(crate) async fn bind(address: SocketAddr, limits: Limits) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
+        let limits = Limits { connections: limits.connections.min(share_of_descriptors()), ..limits };
         Ok(Self { listener, address, limits })
     }
 
@@ -95,6 +96,12 @@ impl Server {
             note(ended);
         }
     }
+}
+
+/// A third of what the process may have open: connections must not take what the store, sources and sinks need.
+fn share_of_descriptors() -> usize {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    limit.and_then(|limit| usize::try_from(limit / 3).ok()).unwrap_or(usize::MAX).max(8)
 }
 
 /// Returns once the process is to stop, or nobody is left who could say so.

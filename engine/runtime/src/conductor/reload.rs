@@ -37,7 +37,9 @@ impl Conductor {
             }
         };
         self.let_removed_go(&parts).await;
+        fail::fail_point!("crash::before_swap");
         self.swap(parts, opened).await;
+        fail::fail_point!("crash::after_swap");
         self.shared.counters.reloads.fetch_add(1, Relaxed);
         Ok(())
     }

@@ -11,6 +11,9 @@ use super::{Conductor, GRACE};
 use crate::pipeline::{Control, Drain, Replayed};
 use crate::status::State;
 
+/// How long a stop hopes for records that only wait to be tried again.
+const CHANCE: Duration = Duration::from_secs(1);
+
 impl Conductor {
     /// Stops reading and lets what is on its way come to its end, until the deadline or a second stop.
     pub(super) async fn drain(
@@ -21,12 +24,12 @@ impl Conductor {
     ) -> Vec<oneshot::Sender<()>> {
         self.shared.set_state(State::Draining);
         let mut replies = vec![reply];
-        let (within, journals) = match drain {
+        let (within, mut journals) = match drain {
             Drain::Now => return replies,
             Drain::Window(within) => (within, false),
             Drain::Everything(within) => (within, true),
         };
-        let deadline = Instant::now() + within;
+        let (begun, mut deadline) = (Instant::now(), Instant::now() + within);
         for handle in &self.sources {
             handle.cx.stop.cancel();
             if !journals {
@@ -37,8 +40,10 @@ impl Conductor {
         self.core.drain();
         loop {
             self.carry_out();
-            let done =
-                self.core.is_idle() && self.records.1.is_empty() && (!journals || self.journals_are_empty());
+            let idle = self.core.is_idle() && self.records.1.is_empty();
+            // An outage may last for days; what waits for its end is kept where it came from.
+            let hopeless = !journals && begun.elapsed() >= CHANCE && self.only_waits();
+            let done = hopeless || idle && (!journals || self.journals_are_empty());
             if done || self.failed.is_some() || Instant::now() >= deadline {
                 return replies;
             }
@@ -49,7 +54,14 @@ impl Conductor {
                     replies.push(reply);
                     return replies;
                 }
-                Some(Control::Stop(_, reply)) => replies.push(reply),
+                Some(Control::Stop(Drain::Window(within), reply)) => {
+                    // The process ends: its journals need not be empty any more.
+                    journals = false;
+                    self.sources.iter().for_each(|handle| handle.stop_journal.cancel());
+                    deadline = deadline.min(Instant::now() + within);
+                    replies.push(reply);
+                }
+                Some(Control::Stop(Drain::Everything(_), reply)) => replies.push(reply),
                 Some(Control::Reload(_, reply)) => {
                     let fault = Fault::service("the pipeline is stopping").with_code("stopping");
                     drop(reply.send(Err(fault)));
@@ -58,6 +70,11 @@ impl Conductor {
                 Some(Control::Unblock) | None => {}
             }
         }
+    }
+
+    fn only_waits(&self) -> bool {
+        let at_door = !self.records.1.is_empty() && self.core.has_room();
+        !at_door && self.core.only_waits(Instant::now())
     }
 
     pub(super) fn journals_are_empty(&self) -> bool {

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use karez_api::{Lane, Position};
 
+use crate::planted;
+
 /// Lanes that are kept although nothing of them is on its way.
 const IDLE_LANES: usize = 64;
 
@@ -46,6 +48,9 @@ impl Lanes {
         };
         if let Some(slot) = tracker.pending.get_mut(index as usize) {
             slot.settled = true;
+            if planted::highest_position() {
+                saves.extend(slot.position.clone().map(|position| (lane.clone(), position)));
+            }
         }
         let mut reached = None;
         while tracker.pending.front().is_some_and(|slot| slot.settled) {

@@ -8,6 +8,7 @@ use karez_api::Record;
 use tokio::time::Instant;
 
 use super::retry::History;
+use crate::planted;
 
 /// What must stay in order: a key of `order_by`, or a lane. Scheduling is by the key itself, not by its hash.
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -164,7 +165,7 @@ impl Queue {
     pub(crate) fn retry(&mut self, waiting: Waiting, at: Instant) {
         self.len += 1;
         self.stamp += 1;
-        match &waiting.key {
+        match waiting.key.as_ref().filter(|_| !planted::retry_breaks_order()) {
             None => {
                 self.delayed.insert((at, self.stamp), Delayed::Free(Box::new(waiting)));
             }

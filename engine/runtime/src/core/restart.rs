@@ -7,6 +7,7 @@ use karez_api::{InFlight, Origin, Verdict};
 
 use super::{Command, Core, SettledItem, SinkState, SourceSettings, SourceState, Via, origins};
 use crate::graph::Graph;
+use crate::planted;
 use crate::worker::{Entry, Work};
 
 impl Core {
@@ -99,6 +100,9 @@ impl Core {
     }
 
     fn restart(&mut self, origin: Origin, state: origins::State) {
+        if planted::drop_on_reload() {
+            return;
+        }
         let source = state.source;
         let entry = match &state.via {
             Via::Replay { node: Some(node), .. } => match self.graph.target(node) {

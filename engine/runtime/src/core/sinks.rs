@@ -85,6 +85,9 @@ impl SinkState {
         self.circuit.resume();
         self.queue.unblock();
     }
+    pub(super) fn only_waits(&self, now: Instant) -> bool {
+        self.queue.sendable() == 0 || self.circuit.admits(now).is_none()
+    }
     pub(super) fn take_followers(&mut self, may_go: impl FnMut(&Waiting) -> bool) -> Vec<Waiting> {
         self.queue.take_followers(may_go)
     }

@@ -67,7 +67,7 @@ impl Events for Known {
     fn streams(&self) -> Vec<StreamName> {
         Vec::new()
     }
-    async fn remove(&self, _: &StreamName) -> Result<(), StoreError> {
+    async fn remove(&self, _: &str) -> Result<(), StoreError> {
         Ok(())
     }
     async fn adopt(&self, _: &str, _: &str) -> Result<(), StoreError> {

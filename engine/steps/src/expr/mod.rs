@@ -16,6 +16,7 @@ use std::ops::Range;
 use karez_api::{Condition, Escape, Expressions, Json, Path, Problem, Scope, Text, Value};
 
 pub(crate) use jq::Program;
+pub use jq::{JqRuns, jq_runs};
 pub(crate) use jsonpath::{Query, Step, parse_pick};
 pub(crate) use metadata::FIXED as FIXED_METADATA;
 pub(crate) use template::moment;
@@ -46,15 +47,6 @@ impl Expressions for Languages {
 /// The bytes of a string that `${…}` wrote: never an expression.
 fn literal_ranges<'a>(scope: &Scope<'a>, at: &Path) -> &'a [Range<usize>] {
     scope.literal.get(at).map_or(&[], Vec::as_slice)
-}
-
-/// The nearest of some names, if one is near enough to have been meant.
-pub(crate) fn suggest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    known
-        .map(|candidate| (strsim::damerau_levenshtein(name, candidate), candidate))
-        .filter(|(distance, candidate)| *distance <= (candidate.len().max(name.len()) / 3).clamp(1, 4))
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, candidate)| candidate)
 }
 
 #[cfg(test)]

@@ -1,14 +1,16 @@
 //! `validate`: refuses records that do not fit a JSON Schema (draft 2020-12).
 
+mod keywords;
+
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
 
 use jsonschema::{Draft, PatternOptions, ValidationError, Validator};
-use karez_api::{Checker, Emit, Fault, Json, Path, Problem, Record, Step, StepSpec};
+use karez_api::{Checker, Emit, Fault, Json, Path, Problem, Record, Severity, Step, StepSpec, suggest};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 
-use crate::expr::{suggest, tree};
+use crate::expr::tree;
 
 /// Errors that a refusal lists.
 const MAX_LISTED: usize = 3;
@@ -67,6 +69,10 @@ impl StepSpec for ValidateSpec {
             _ => return wrong(cx),
         };
         let inline = matches!(&self.0, Json::Object(fields) if fields.contains_key("schema"));
+        for misspelt in keywords::misspelt(&schema) {
+            let problem = misspelt.problem(&cx.at.join(&at), inline).on_key();
+            cx.scope.warn(Problem { severity: Severity::Warning, ..problem });
+        }
         match shared(&schema) {
             Ok(validator) => Some(Box::new(Validate(validator))),
             Err(mistakes) => {
@@ -121,7 +127,7 @@ impl BadSchema {
         let keys: Vec<String> = error.instance_path().as_str().split('/').skip(1).map(unescape).collect();
         if keys.last().is_some_and(|key| key == "type") {
             let found = error.instance().as_str().unwrap_or_default();
-            let help = match suggest(found, TYPES.into_iter()) {
+            let help = match suggest::nearest(found, TYPES) {
                 Some(near) => format!("did you mean {near:?}?"),
                 None => format!("there are {}", TYPES.join(", ")),
             };

@@ -125,6 +125,7 @@ impl Keeper {
         fail::fail_point!("progress::before_flush", |_| Err(io::Error::other("failpoint")));
         self.tree.flush().map_err(io::Error::other)?;
         self.file.sync_data()?;
+        fail::fail_point!("crash::progress_synced");
         // Large values lie in files of their own; sled names them once and never changes them.
         match fs::read_dir(&self.blobs) {
             Ok(items) => self.sync_blobs(items),

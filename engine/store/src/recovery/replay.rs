@@ -1,7 +1,5 @@
 //! What the frames of the log add up to, taken in order.
 
-use karez_api::StreamName;
-
 use super::Read;
 use crate::codec::Reader;
 use crate::dedup::Key;
@@ -45,10 +43,9 @@ impl Replay {
                 self.held.ledger.forget(sink, ids);
             }
             kind::REMOVE => {
-                let stream = StreamName { pipeline: reader.text()?.into(), source: reader.text()?.into() };
-                if let Some(id) = self.held.names.remove(&stream) {
-                    self.held.index.remove_stream(id);
-                }
+                let (streams, sinks) = self.held.names.remove(reader.text()?);
+                streams.into_iter().for_each(|id| self.held.index.remove_stream(id));
+                sinks.into_iter().for_each(|id| self.held.ledger.remove(id));
             }
             kind::ADOPT => {
                 let (from, to) = (reader.text()?, reader.text()?);

@@ -22,9 +22,42 @@ async fn adopting_moves_entries_keys_and_ledger() {
     assert!(events.knows(&DedupKey { scope: "q/s".into(), ..key("k", 1000) }));
     assert!(!events.knows(&key("k", 1000)));
     assert!(events.ledger(&SinkName { pipeline: "q".into(), sink: "k".into() }).0.contains(&9));
-    events.remove(&new).await.unwrap();
-    assert!(events.streams().is_empty());
-    assert!(!events.knows(&DedupKey { scope: "q/s".into(), ..key("k", 1000) }));
+    store.close().await.unwrap();
+}
+
+/// A record, keys of the source and of the pipeline, and a sink's ledger and mark.
+async fn fill(events: &Arc<dyn Events>) {
+    events.append(&stream(), vec![entry("a", Some(key("k", 1000)))]).await.unwrap();
+    events.settle(&stream(), vec![1]);
+    events.remember(vec![DedupKey { scope: "p".into(), ..key("wide", 1000) }]).await.unwrap();
+    events.delivered(&sink(), vec![9], Some(Mark("m".into()))).await.unwrap();
+}
+
+fn is_gone(events: &Arc<dyn Events>) -> bool {
+    let wide = DedupKey { scope: "p".into(), ..key("wide", 1000) };
+    !events.knows(&key("k", 1000)) && !events.knows(&wide) && events.ledger(&sink()) == (HashSet::new(), None)
+}
+
+#[tokio::test]
+async fn of_a_removed_pipeline_nothing_is_left_and_its_name_can_be_used_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let events = store.events();
+    let other = StreamName { pipeline: "pp".into(), source: "s".into() };
+    events.append(&other, vec![entry("kept", None)]).await.unwrap();
+    fill(&events).await;
+    assert!(!is_gone(&events));
+    // Nothing is unsettled any more, but its keys still count.
+    assert_eq!(events.streams(), std::slice::from_ref(&other));
+    events.remove("p").await.unwrap();
+    assert!(is_gone(&events));
+    store.close().await.unwrap();
+    let store = open(folder.path());
+    let events = store.events();
+    assert!(is_gone(&events));
+    assert_eq!(events.streams(), [other]);
+    fill(&events).await;
+    assert!(!is_gone(&events));
     store.close().await.unwrap();
 }
 

@@ -4,71 +4,64 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
-use std::thread::JoinHandle;
 
 use proptest::prelude::*;
 
 use super::*;
-use crate::events::Log;
-use crate::folder::{self, Paths};
-use crate::queue::Work;
-use crate::shared::Shared;
-use crate::{recovery, store};
+use crate::LogAlone;
 
-/// The log without keyed state, whose opening takes longer than a whole history.
-struct LogAlone {
-    shared: Arc<Shared>,
-    thread: JoinHandle<()>,
+/// For how long a key counts, in milliseconds.
+const TTL: u64 = 60_000;
+
+fn open_log(folder: &Path) -> LogAlone {
+    LogAlone::open(folder, small()).unwrap()
 }
 
-impl LogAlone {
-    fn open(root: &Path) -> Self {
-        let paths = Paths::new(root);
-        fs::create_dir_all(root).unwrap();
-        let lock = folder::lock(&paths).unwrap();
-        let mut identity = folder::identify(&paths).unwrap();
-        fs::create_dir_all(&paths.log).unwrap();
-        fs::create_dir_all(&paths.dedup).unwrap();
-        let recovered = recovery::recover(&paths, &identity, small().dedup_memory).unwrap();
-        if !identity.ready {
-            folder::mark_ready(&paths, &mut identity).unwrap();
-        }
-        let (shared, thread) = store::start_log(small(), paths, identity, recovered, lock).unwrap();
-        Self { shared, thread }
+/// Waits until the writer has taken everything.
+fn written(log: &LogAlone) {
+    while !log.shared.queue.is_empty() {
+        std::thread::yield_now();
     }
-
-    fn events(&self) -> Arc<dyn Events> {
-        Arc::new(Log(Arc::clone(&self.shared)))
-    }
-
-    /// Waits until the writer has taken everything.
-    fn written(&self) {
-        while !self.shared.queue.is_empty() {
-            std::thread::yield_now();
-        }
-        drop(self.shared.still.lock());
-    }
-
-    async fn close(self) {
-        self.shared.queue.ask(Work::Close, 0).await.unwrap();
-        self.thread.join().unwrap();
-    }
+    drop(log.shared.still.lock());
 }
 
 #[derive(Debug, Clone)]
 enum Act {
     Append {
+        to: usize,
         entries: u8,
         key: Option<u8>,
     },
-    Settle(u8),
+    Settle {
+        of: usize,
+        back: u8,
+    },
     /// So many of the newest, each written by itself and not synced.
-    SettleApart(u8),
-    Remember(u8),
-    Delivered(u8),
-    Forget(u8),
+    SettleApart {
+        of: usize,
+        count: u8,
+    },
+    Remember {
+        of: usize,
+        name: u8,
+    },
+    /// A sink confirmed one record; its mark moves in the same write.
+    Delivered {
+        by: usize,
+        id: u8,
+        marked: bool,
+    },
+    Forget {
+        by: usize,
+        id: u8,
+    },
     Flush,
     Pass(u32),
+    /// Everything is settled, and enough is written behind it for the log to lose its old end.
+    Truncate,
+    /// So much time passes that no key counts any more.
+    Expire,
+    Remove(usize),
     Reopen,
     /// A power cut, perhaps another one while the first is recovered from.
     Crash {
@@ -78,17 +71,22 @@ enum Act {
 }
 
 fn act() -> impl Strategy<Value = Act> {
+    let which = || 0..PIPELINES.len();
     prop_oneof![
-        6 => (1..4_u8, proptest::option::of(0..6_u8)).prop_map(|(entries, key)| Act::Append { entries, key }),
-        4 => (0..40_u8).prop_map(Act::Settle),
-        2 => (1..6_u8).prop_map(Act::SettleApart),
-        2 => (0..6_u8).prop_map(Act::Remember),
-        2 => (0..6_u8).prop_map(Act::Delivered),
-        1 => (0..6_u8).prop_map(Act::Forget),
-        1 => Just(Act::Flush),
-        1 => (0..40_000_u32).prop_map(Act::Pass),
-        1 => Just(Act::Reopen),
-        2 => (loss(), any::<bool>()).prop_map(|(loss, twice)| Act::Crash { loss, twice }),
+        12 => (which(), 1..4_u8, proptest::option::of(0..6_u8))
+            .prop_map(|(to, entries, key)| Act::Append { to, entries, key }),
+        8 => (which(), 0..40_u8).prop_map(|(of, back)| Act::Settle { of, back }),
+        4 => (which(), 1..6_u8).prop_map(|(of, count)| Act::SettleApart { of, count }),
+        4 => (which(), 0..6_u8).prop_map(|(of, name)| Act::Remember { of, name }),
+        4 => (which(), 0..6_u8, any::<bool>()).prop_map(|(by, id, marked)| Act::Delivered { by, id, marked }),
+        2 => (which(), 0..6_u8).prop_map(|(by, id)| Act::Forget { by, id }),
+        2 => Just(Act::Flush),
+        2 => (0..40_000_u32).prop_map(Act::Pass),
+        1 => Just(Act::Truncate),
+        1 => Just(Act::Expire),
+        1 => which().prop_map(Act::Remove),
+        2 => Just(Act::Reopen),
+        4 => (loss(), any::<bool>()).prop_map(|(loss, twice)| Act::Crash { loss, twice }),
     ]
 }
 
@@ -106,21 +104,48 @@ fn loss() -> impl Strategy<Value = Loss> {
     prop_oneof![any::<u8>().prop_map(Loss::Tail), hole]
 }
 
-/// What must be there, and what may be: settling is only durable after a flush.
+/// What must be there of one pipeline, and what may be: settling is only durable after a flush.
 #[derive(Default)]
-struct Model {
+struct Pipeline {
     unsettled: BTreeMap<u64, String>,
     maybe_settled: BTreeMap<u64, String>,
     keys: BTreeMap<u8, u64>,
     ledger: BTreeSet<u128>,
     maybe_forgotten: BTreeSet<u128>,
+    mark: Option<Mark>,
     next: u64,
+}
+
+/// What must be there of all.
+#[derive(Default)]
+struct Model {
+    pipelines: [Pipeline; PIPELINES.len()],
     now: u64,
 }
 
-impl Model {
-    fn knows(&self, name: u8) -> bool {
-        self.keys.get(&name).is_some_and(|at| at + 60_000 > self.now)
+const PIPELINES: [&str; 2] = ["p", "q"];
+
+fn stream_of(which: usize) -> StreamName {
+    StreamName { pipeline: PIPELINES[which].into(), ..stream() }
+}
+
+fn sink_of(which: usize) -> SinkName {
+    SinkName { pipeline: PIPELINES[which].into(), ..sink() }
+}
+
+fn key_of(which: usize, name: u8, at: u64) -> DedupKey {
+    DedupKey { scope: stream_of(which).to_string().into(), ..key(&name.to_string(), at) }
+}
+
+impl Pipeline {
+    fn knows(&self, name: u8, now: u64) -> bool {
+        self.keys.get(&name).is_some_and(|at| at + TTL > now)
+    }
+
+    fn settle(&mut self, sequence: u64) {
+        if let Some(text) = self.unsettled.remove(&sequence) {
+            self.maybe_settled.insert(sequence, text);
+        }
     }
 
     fn durable(&mut self) {
@@ -128,9 +153,9 @@ impl Model {
         self.maybe_forgotten.clear();
     }
 
-    async fn check(&mut self, events: &Arc<dyn Events>) {
+    async fn check(&mut self, events: &Arc<dyn Events>, which: usize, now: u64) {
         let all: Vec<u64> = (1..=self.next).collect();
-        let found = events.fetch(&stream(), &all).await.unwrap();
+        let found = events.fetch(&stream_of(which), &all).await.unwrap();
         let found: BTreeMap<u64, String> = found
             .iter()
             .map(|e| (e.sequence, String::from_utf8(e.record.body().bytes().to_vec()).unwrap()))
@@ -142,22 +167,40 @@ impl Model {
             let known = self.unsettled.get(sequence).or_else(|| self.maybe_settled.get(sequence));
             assert_eq!(known, Some(text), "invented {sequence}");
         }
-        assert!(events.stats(&stream()).next > self.next, "a sequence number would be given twice");
+        let stats = events.stats(&stream_of(which));
+        assert_eq!(stats.unsettled, found.len() as u64);
+        assert!(self.next == 0 || stats.next > self.next, "a sequence number would be given twice");
         for name in 0..6 {
-            assert_eq!(events.knows(&key(&name.to_string(), self.now)), self.knows(name), "key {name}");
+            assert_eq!(events.knows(&key_of(which, name, now)), self.knows(name, now), "key {name}");
         }
-        let ledger: BTreeSet<u128> = events.ledger(&sink()).0.into_iter().collect();
-        assert!(ledger.is_superset(&self.ledger));
-        assert!(ledger.iter().all(|id| self.ledger.contains(id) || self.maybe_forgotten.contains(id)));
+        let (ledger, mark) = events.ledger(&sink_of(which));
+        assert_eq!(mark, self.mark, "another mark");
+        let ledger: BTreeSet<u128> = ledger.into_iter().collect();
+        assert!(ledger.is_superset(&self.ledger), "lost a confirmation");
+        let known = |id: &u128| self.ledger.contains(id) || self.maybe_forgotten.contains(id);
+        assert!(ledger.iter().all(known), "invented a confirmation");
         self.unsettled = found;
         self.ledger = ledger;
         self.durable();
     }
 }
 
+impl Model {
+    fn durable(&mut self) {
+        self.pipelines.iter_mut().for_each(Pipeline::durable);
+    }
+
+    async fn check(&mut self, log: &LogAlone) {
+        for (which, pipeline) in self.pipelines.iter_mut().enumerate() {
+            pipeline.check(&log.events(), which, self.now).await;
+        }
+        assert_eq!(log.usage().damage, 0, "neither a restart nor a power cut is damage");
+    }
+}
+
 /// What a power cut leaves: everything synced, and not all of what was not. Returns the segment it was in.
 fn power_cut(log: &LogAlone, from: &Path, to: &Path, loss: &Loss) -> Option<PathBuf> {
-    log.written();
+    written(log);
     let _still = log.shared.still.lock();
     let (number, synced) = *log.shared.synced.lock().unwrap();
     copy(from, to);
@@ -187,104 +230,192 @@ fn before_the_cut(folder: &Path, segment: &Path, torn: &[u8]) {
     fs::remove_file(again.with_extension("outline")).unwrap();
 }
 
-async fn play(acts: Vec<Act>) {
-    let root = quick_folder();
-    let mut folder = root.path().join("0");
-    let mut log = LogAlone::open(&folder);
-    let mut model = Model { now: 1000, ..Model::default() };
-    for (step, act) in acts.into_iter().enumerate() {
-        let events = log.events();
+/// A log, the folders it moves through, and what it must hold.
+struct Game {
+    root: tempfile::TempDir,
+    folder: PathBuf,
+    log: LogAlone,
+    model: Model,
+}
+
+impl Game {
+    fn begin() -> Self {
+        let root = quick_folder();
+        let folder = root.path().join("0");
+        let log = open_log(&folder);
+        Self { root, folder, log, model: Model { now: 1000, ..Model::default() } }
+    }
+
+    async fn act(self, step: usize, act: Act) -> Self {
         match act {
-            Act::Append { entries, key: name } => append(&mut model, &events, entries, name).await,
-            Act::Settle(back) => {
-                let sequence = model.next.saturating_sub(u64::from(back));
-                if let Some(text) = model.unsettled.remove(&sequence) {
-                    model.maybe_settled.insert(sequence, text);
-                }
-                events.settle(&stream(), vec![sequence]);
+            Act::Reopen => self.reopen().await,
+            Act::Crash { loss, twice } => self.crash(step, &loss, twice).await,
+            Act::Truncate => self.truncated().await,
+            Act::Expire => self.expired().await,
+            act => {
+                let mut game = self;
+                game.go_on(act).await;
+                game
             }
-            Act::SettleApart(count) => {
+        }
+    }
+
+    /// Whatever needs no new opening.
+    async fn go_on(&mut self, act: Act) {
+        let (events, now) = (self.log.events(), self.model.now);
+        let pipelines = &mut self.model.pipelines;
+        match act {
+            Act::Append { to, entries, key } => {
+                append(&mut pipelines[to], &events, to, now, entries, key).await
+            }
+            Act::Settle { of, back } => {
+                let sequence = pipelines[of].next.saturating_sub(u64::from(back));
+                pipelines[of].settle(sequence);
+                events.settle(&stream_of(of), vec![sequence]);
+            }
+            Act::SettleApart { of, count } => {
                 for _ in 0..count {
-                    let Some((sequence, text)) = model.unsettled.pop_last() else { break };
-                    model.maybe_settled.insert(sequence, text);
-                    events.settle(&stream(), vec![sequence]);
-                    log.written();
+                    let Some((&sequence, _)) = pipelines[of].unsettled.last_key_value() else { break };
+                    pipelines[of].settle(sequence);
+                    events.settle(&stream_of(of), vec![sequence]);
+                    written(&self.log);
                 }
             }
-            Act::Remember(name) => {
-                events.remember(vec![key(&name.to_string(), model.now)]).await.unwrap();
-                model.keys.insert(name, model.now);
+            Act::Remember { of, name } => {
+                events.remember(vec![key_of(of, name, now)]).await.unwrap();
+                pipelines[of].keys.insert(name, now);
             }
-            Act::Delivered(id) => {
-                events.delivered(&sink(), vec![id.into()], None).await.unwrap();
-                model.ledger.insert(id.into());
+            Act::Delivered { by, id, marked } => {
+                let mark = marked.then(|| Mark(Bytes::from(format!("{now} {id}"))));
+                events.delivered(&sink_of(by), vec![id.into()], mark.clone()).await.unwrap();
+                pipelines[by].ledger.insert(id.into());
+                pipelines[by].mark = mark.or(pipelines[by].mark.take());
             }
-            Act::Forget(id) => {
-                events.forget(&sink(), vec![id.into()]);
-                if model.ledger.remove(&id.into()) {
-                    model.maybe_forgotten.insert(id.into());
+            Act::Forget { by, id } => {
+                events.forget(&sink_of(by), vec![id.into()]);
+                if pipelines[by].ledger.remove(&id.into()) {
+                    pipelines[by].maybe_forgotten.insert(id.into());
                 }
             }
             Act::Flush => {
                 events.flush().await.unwrap();
-                model.durable();
+                self.model.durable();
             }
-            Act::Pass(millis) => model.now += u64::from(millis),
-            Act::Reopen => {
-                log.close().await;
-                model.durable();
-                log = LogAlone::open(&folder);
-                model.check(&log.events()).await;
-                assert_eq!(log.shared.damage(), 0);
+            Act::Pass(millis) => self.model.now += u64::from(millis),
+            Act::Remove(which) => {
+                events.remove(PIPELINES[which]).await.unwrap();
+                pipelines[which] = Pipeline::default();
             }
-            Act::Crash { loss, twice } => {
-                let next = root.path().join((step + 1).to_string());
-                let segment = power_cut(&log, &folder, &next, &loss);
-                let torn = segment.map(|segment| (fs::read(&segment).unwrap(), segment));
-                log.close().await;
-                fs::remove_dir_all(&folder).unwrap();
-                folder = next;
-                log = LogAlone::open(&folder);
-                if let Some((torn, segment)) = torn.filter(|_| twice) {
-                    let next = root.path().join(format!("{}-again", step + 1));
-                    copy(&folder, &next);
-                    before_the_cut(&next, &segment, &torn);
-                    log.close().await;
-                    folder = next;
-                    log = LogAlone::open(&folder);
-                }
-                model.check(&log.events()).await;
-                assert_eq!(log.shared.damage(), 0, "a power cut is not damage");
-            }
+            Act::Truncate | Act::Expire | Act::Reopen | Act::Crash { .. } => {}
         }
     }
-    log.close().await;
+
+    /// Writes and settles more than a few segments hold.
+    async fn roll(&mut self) {
+        for _ in 0..8 {
+            self.go_on(Act::Append { to: 0, entries: 12, key: None }).await;
+            for back in 0..12 {
+                self.go_on(Act::Settle { of: 0, back }).await;
+            }
+        }
+        self.go_on(Act::Flush).await;
+    }
+
+    async fn truncated(mut self) -> Self {
+        for of in 0..PIPELINES.len() {
+            while let Some((&sequence, _)) = self.model.pipelines[of].unsettled.first_key_value() {
+                self.model.pipelines[of].settle(sequence);
+                self.log.events().settle(&stream_of(of), vec![sequence]);
+            }
+        }
+        self.roll().await;
+        written(&self.log);
+        let usage = self.log.usage();
+        assert!(usage.segments <= 4, "what is settled is still there: {usage:?}");
+        self.model.check(&self.log).await;
+        self
+    }
+
+    async fn expired(mut self) -> Self {
+        self.model.now += 2 * TTL;
+        self.go_on(Act::Remember { of: 0, name: 0 }).await;
+        self.roll().await;
+        written(&self.log);
+        let usage = self.log.usage();
+        assert!(usage.dedup_keys <= 1, "what is over is still there: {usage:?}");
+        self.model.check(&self.log).await;
+        self
+    }
+
+    async fn reopen(self) -> Self {
+        let Self { root, folder, log, mut model } = self;
+        log.close().await.unwrap();
+        model.durable();
+        let log = open_log(&folder);
+        model.check(&log).await;
+        Self { root, folder, log, model }
+    }
+
+    async fn crash(self, step: usize, loss: &Loss, twice: bool) -> Self {
+        let Self { root, folder, log, mut model } = self;
+        let mut next = root.path().join((step + 1).to_string());
+        let segment = power_cut(&log, &folder, &next, loss);
+        let torn = segment.map(|segment| (fs::read(&segment).unwrap(), segment));
+        log.close().await.unwrap();
+        fs::remove_dir_all(&folder).unwrap();
+        let mut log = open_log(&next);
+        if let Some((torn, segment)) = torn.filter(|_| twice) {
+            let again = root.path().join(format!("{}-again", step + 1));
+            copy(&next, &again);
+            before_the_cut(&again, &segment, &torn);
+            log.close().await.unwrap();
+            next = again;
+            log = open_log(&next);
+        }
+        model.check(&log).await;
+        Self { root, folder: next, log, model }
+    }
 }
 
-async fn append(model: &mut Model, events: &Arc<dyn Events>, entries: u8, name: Option<u8>) {
-    let texts: Vec<String> = (0..entries).map(|n| format!("{}-{n}-{}", model.next, "x".repeat(90))).collect();
-    let dedup = |n: usize| name.filter(|_| n == 0).map(|name| key(&name.to_string(), model.now));
+async fn append(
+    pipeline: &mut Pipeline,
+    events: &Arc<dyn Events>,
+    to: usize,
+    now: u64,
+    entries: u8,
+    name: Option<u8>,
+) {
+    let texts: Vec<String> =
+        (0..entries).map(|n| format!("{to}-{}-{n}-{}", pipeline.next, "x".repeat(90))).collect();
+    let dedup = |n: usize| name.filter(|_| n == 0).map(|name| key_of(to, name, now));
     let new = texts.iter().enumerate().map(|(n, text)| entry(text, dedup(n))).collect();
-    let answers = events.append(&stream(), new).await.unwrap();
+    let answers = events.append(&stream_of(to), new).await.unwrap();
     for (n, (answer, text)) in answers.into_iter().zip(texts).enumerate() {
-        let known = name.filter(|_| n == 0).is_some_and(|name| model.knows(name));
+        let name = name.filter(|_| n == 0);
+        let known = name.is_some_and(|name| pipeline.knows(name, now));
         match answer {
             Appended::Duplicate => assert!(known, "{text} was new"),
             Appended::Stored(sequence) => {
                 assert!(!known, "{text} was known");
-                assert!(sequence > model.next);
-                model.next = sequence;
-                model.unsettled.insert(sequence, text);
-                if let Some(name) = name.filter(|_| n == 0) {
-                    model.keys.insert(name, model.now);
-                }
+                assert!(sequence > pipeline.next);
+                pipeline.next = sequence;
+                pipeline.unsettled.insert(sequence, text);
+                pipeline.keys.extend(name.map(|name| (name, now)));
             }
         }
     }
 }
 
+async fn play(acts: Vec<Act>) {
+    let mut game = Game::begin();
+    for (step, act) in acts.into_iter().enumerate() {
+        game = game.act(step, act).await;
+    }
+    game.log.close().await.unwrap();
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 700, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(seeds(700))]
     #[test]
     fn no_history_loses_or_invents_anything(acts in proptest::collection::vec(act(), 1..40)) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();

@@ -86,10 +86,13 @@ impl Writer {
                     self.shared.ledger().deliver(id, ids, mark.clone(), self.tape.number);
                 }
             }
-            Work::Remove(stream) => {
-                let id = self.shared.names_mut().remove(stream);
-                if let Some(id) = id {
+            Work::Remove(pipeline) => {
+                let (streams, sinks) = self.shared.names_mut().remove(pipeline);
+                for id in streams {
                     self.shared.index().remove_stream(id);
+                }
+                for id in sinks {
+                    self.shared.ledger().remove(id);
                 }
             }
             Work::Adopt { from, to } => {

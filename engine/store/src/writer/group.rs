@@ -9,6 +9,7 @@ use crate::dedup::{Hashed, Key};
 use crate::queue::{Batch, Prepared, Request, Work};
 use crate::segment::kind;
 use crate::stream::Place;
+use crate::tape::Trouble;
 use crate::{codec, entry, frame, ledger};
 
 #[derive(Default)]
@@ -114,10 +115,9 @@ impl Writer {
                 self.tape.push(kind::DELIVERED, &ledger::payload(id, ids, mark.as_ref()));
                 Outcome::Done
             }
-            Work::Remove(stream) => {
+            Work::Remove(pipeline) => {
                 let mut payload = Vec::new();
-                codec::put_text(&mut payload, &stream.pipeline);
-                codec::put_text(&mut payload, &stream.source);
+                codec::put_text(&mut payload, pipeline);
                 self.tape.push(kind::REMOVE, &payload);
                 Outcome::Done
             }
@@ -209,6 +209,29 @@ impl Writer {
         }
         let offset = self.tape.push_entry(id, sequence, &batch.bytes[entry.range.clone()]);
         (Appended::Stored(sequence), Place::new(self.tape.number, offset, length))
+    }
+
+    /// A planted bug: keys are durable before their entries are.
+    pub(super) fn plant_keys(&mut self, requests: &[Request]) -> Result<(), Trouble> {
+        let appended = requests.iter().filter_map(|request| match &request.work {
+            Work::Append { batch, .. } => Some(batch),
+            _ => None,
+        });
+        let mut payload = Vec::new();
+        for entry in appended.flat_map(|batch| &batch.entries) {
+            if let Some(hashed) = &entry.dedup {
+                hashed.key.put(&mut payload);
+            }
+        }
+        if payload.is_empty() {
+            return Ok(());
+        }
+        self.tape.begin_group();
+        self.tape.push(kind::KEYS, &payload);
+        self.tape.write()?;
+        self.tape.sync()?;
+        fail::fail_point!("crash::between_mark_and_entry");
+        Ok(())
     }
 
     /// Why `to` cannot take over what hangs on `from`, if so: what hangs on `to` would become unreachable.

@@ -61,11 +61,13 @@ impl Writer {
         if let Err(error) = self.tape.write_outline() {
             tracing::debug!(%error, "a segment's outline could not be written, a start reads the segment instead");
         }
+        fail::fail_point!("crash::keys_sealed");
         match self.tape.roll(&self.snapshot()) {
             Ok(tape) => self.tape = tape,
             Err(Trouble::NoSpace(error)) => return Ok(self.try_later(&error)),
             Err(Trouble::Fatal(error)) => return Err(failed("beginning a segment", &error)),
         }
+        fail::fail_point!("crash::rolled");
         let segment = self.tape.segment();
         self.shared.index().segments.insert(self.tape.number, segment);
         #[cfg(test)]
@@ -162,6 +164,7 @@ impl Writer {
         } else {
             fs::remove_file(&path)?;
         }
+        fail::fail_point!("crash::unlinked");
         sync_folder(&self.shared.paths.log)
     }
 }

@@ -10,13 +10,12 @@ use jaq_core::load::lex::Lexer;
 use jaq_core::load::parse::{Def, Parser, Term};
 use jaq_core::load::{Arena, File, Loader, span};
 use jaq_json::Val;
-use karez_api::{Json, Path, Problem, Scope};
+use karez_api::{Json, Path, Problem, Scope, suggest};
 
 use super::Program;
 use super::check::Check;
 use super::{library, natives};
 use crate::expr::mistake::Mistake;
-use crate::expr::suggest;
 
 /// Longest program, in bytes.
 const MAX_LENGTH: usize = 64 * 1024;
@@ -189,7 +188,7 @@ fn unknown(name: &str, kind: &Undefined, within: std::ops::Range<usize>) -> Mist
         return Mistake::new(within, message).help(format!("it takes {}", takes.join(" or ")));
     }
     let mistake = Mistake::new(within, format!("unknown filter {name}"));
-    match suggest(name, known.iter().map(|(name, _)| *name)) {
+    match suggest::nearest(name, known.iter().map(|(name, _)| *name)) {
         Some(near) => mistake.help(format!("did you mean {near}?")),
         None => mistake.help(format!("a field is written .{name}, text \"{name}\"")),
     }

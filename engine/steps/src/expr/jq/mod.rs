@@ -18,6 +18,7 @@ use karez_api::{Fault, Json, Path, Problem, Record, Scope};
 
 use crate::expr::{metadata, value::tree};
 use check::Cost;
+pub use pool::{JqRuns, jq_runs};
 
 /// Values that one run may yield.
 const MAX_OUTPUTS: usize = 10_000;

@@ -2,7 +2,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use karez_api::{Body, Json, JsonMap, Meta, Millis, Path, Record, RecordId, Scope};
+use karez_api::{Body, Class, Json, JsonMap, Meta, Millis, Path, Record, RecordId, Scope};
 use serde_json::json;
 
 use super::Program;
@@ -64,6 +64,23 @@ fn numbers_keep_their_64_bits() {
     assert_eq!(run(". * 1", json!(i64::MIN)), Ok(vec![json!(i64::MIN)]));
     assert_eq!(run(". - 1", json!(9_007_199_254_740_993_i64)), Ok(vec![json!(9_007_199_254_740_992_i64)]));
     assert!(run("infinite", json!(1)).is_err());
+}
+
+#[test]
+fn a_run_over_its_budget_is_given_up_and_counted_and_the_second_is_fatal() {
+    let program =
+        compile(json!("reduce range(1000000) as $n (0; reduce range(1000000) as $m (.; . + 1))")).unwrap();
+    let meta = Meta::new(RecordId::text("r"), "s".into(), Millis(0));
+    let record = Record::new(Body::from_tree(json!(0)), meta);
+    let before = super::jq_runs();
+    let classes = [(); 2].map(|()| {
+        let fault = program.run(&record).unwrap_err();
+        (fault.class(), fault.code().to_owned())
+    });
+    let budget = || "budget".to_owned();
+    assert_eq!(classes, [(Class::Validation, budget()), (Class::Fatal, budget())]);
+    let after = super::jq_runs();
+    assert!(after.given_up >= before.given_up + 2 && after.slow >= before.slow + 2, "{before:?} {after:?}");
 }
 
 /// A definition of the library finds all that it calls, wherever that stands.

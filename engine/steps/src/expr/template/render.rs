@@ -36,6 +36,8 @@ struct Engine {
     parsed: Parsed,
     /// Where the template stands: part of what its uuids are made from.
     place: String,
+    /// Segments that the template itself leaves empty, as the path of a URL.
+    empty_segments: usize,
 }
 
 enum Part {
@@ -62,7 +64,7 @@ impl Template {
         rewrite.template(&mut parsed)?;
         let (engine, parts) = match parsed.elements.iter().map(part).collect() {
             Some(parts) => (None, parts),
-            None => (Some(Engine { parsed, place }), Vec::new()),
+            None => (Some(Engine::new(parsed, place, text)), Vec::new()),
         };
         Ok(Self { engine, parts, escape })
     }
@@ -90,10 +92,15 @@ impl Template {
     /// # Errors
     /// Class validation: a field is missing, has no text form or may not stand here; the text is too long.
     pub(crate) fn render(&self, record: &Record) -> Result<String, Fault> {
-        match &self.engine {
-            None => self.direct(record).map_err(refused),
-            Some(engine) => engine.render(record, self.escape),
+        let Some(engine) = &self.engine else {
+            return self.direct(record).map_err(refused);
+        };
+        let text = engine.render(record, self.escape)?;
+        // What prints a value refuses an empty one; a block may yield nothing at all.
+        if self.escape == Escape::UrlPath && empty_segments(&text) > engine.empty_segments {
+            return Err(refused(format_args!("a segment of the path {text:?} would be empty")));
         }
+        Ok(text)
     }
 
     fn direct(&self, record: &Record) -> Result<String, String> {
@@ -124,7 +131,8 @@ impl Template {
         let protected = Protected::new(text, &[]).ok_or_else(|| Mistake::new(0..0, ""))?;
         let mut parsed = Parsed::compile(text).map_err(|error| syntax(&error, &protected))?;
         Rewrite { protected: &protected, vars, escape, uuids: 0, within: 0..0 }.template(&mut parsed)?;
-        Ok(Self { engine: Some(Engine { parsed, place: String::new() }), parts: Vec::new(), escape })
+        let engine = Some(Engine::new(parsed, String::new(), text));
+        Ok(Self { engine, parts: Vec::new(), escape })
     }
 
     #[cfg(test)]
@@ -135,6 +143,23 @@ impl Template {
 
 fn refused(message: impl std::fmt::Display) -> Fault {
     Fault::validation("template", message)
+}
+
+/// A template as it is where every `{{…}}` yields something.
+fn without_expressions(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once("{{") {
+        plain.push_str(before);
+        plain.push('x');
+        rest = after.split_once("}}").map_or("", |(_, behind)| behind);
+    }
+    plain + rest
+}
+
+/// Segments of a URL's path with nothing in them: `/users//posts` asks for something else than was meant.
+fn empty_segments(path: &str) -> usize {
+    path.strip_prefix('/').unwrap_or(path).split('/').filter(|segment| segment.is_empty()).count()
 }
 
 /// As the engine resolves a path from the root.
@@ -172,6 +197,9 @@ fn syntax(error: &TemplateError, protected: &Protected) -> Mistake {
     if let Some(mistake) = unclosed(protected) {
         return mistake;
     }
+    if let Some(mistake) = element_without_a_dot(protected) {
+        return mistake;
+    }
     let within = error.pos().map_or(0..0, |(line, column)| protected.place(line, column));
     let reason = error.reason().to_string();
     // The parser lists the rules of its grammar, which say nothing to people.
@@ -181,6 +209,24 @@ fn syntax(error: &TemplateError, protected: &Protected) -> Mistake {
     };
     Mistake::new(within, reason)
         .help("{{a.b}} prints a field, {{helper a}} calls, {{#if a}}…{{else}}…{{/if}} decides")
+}
+
+/// `{{items[0].id}}`: in the grammar an element stands behind a dot, as every field does.
+fn element_without_a_dot(protected: &Protected) -> Option<Mistake> {
+    let source = &protected.source;
+    let is_name = |c: char| c.is_alphanumeric() || c == '_';
+    let open = source.match_indices('[').map(|(at, _)| at).find(|at| {
+        let before = &source[..*at];
+        let inside = before.rfind("{{") > before.rfind("}}");
+        inside && before.ends_with(is_name)
+    })?;
+    let end = source[open..].find(']').map_or(source.len(), |length| open + length + 1);
+    let start = source[..open].rfind(|c| !is_name(c) && c != '.').map_or(0, |at| at + 1);
+    let (name, element) = (&source[start..open], &source[open..end]);
+    Some(
+        Mistake::new(protected.bytes(start..end), "an element of a list stands behind a dot")
+            .help(format!("write {name}.{element}")),
+    )
 }
 
 /// The mistakes that people make most: braces and blocks that are not closed.
@@ -261,6 +307,10 @@ static HANDLEBARS: LazyLock<Handlebars<'static>> = LazyLock::new(|| {
 });
 
 impl Engine {
+    fn new(parsed: Parsed, place: String, text: &str) -> Self {
+        Self { parsed, place, empty_segments: empty_segments(&without_expressions(text)) }
+    }
+
     fn render(&self, record: &Record, escape: Escape) -> Result<String, Fault> {
         let tree = record.body().tree().map_err(|error| refused(format!("body cannot be read: {error}")))?;
         let context = Context::from(tree.clone());

@@ -5,13 +5,12 @@ use std::ops::Range;
 
 use handlebars::Path;
 use handlebars::template::{HelperTemplate, Parameter, Subexpression, Template, TemplateElement};
-use karez_api::{Escape, Json, JsonMap};
+use karez_api::{Escape, Json, JsonMap, suggest};
 
 use super::dates;
 use super::helpers::HELPERS;
 use super::place::Protected;
 use crate::expr::mistake::Mistake;
-use crate::expr::suggest;
 
 /// The helper that prints a value: its arguments are the value and what to call it.
 pub(super) const PRINT: &str = "karez:print";
@@ -140,7 +139,10 @@ impl Rewrite<'_> {
                     *parameter = replaced;
                 }
             }
-            Parameter::Path(Path::Relative((_, raw))) => self.no_placeholder(raw)?,
+            Parameter::Path(Path::Relative((_, raw))) => {
+                self.no_placeholder(raw)?;
+                self.no_pick(raw)?;
+            }
             Parameter::Subexpression(inner) => {
                 let TemplateElement::Expression(call) = &mut *inner.element else {
                     return Ok(());
@@ -165,6 +167,20 @@ impl Rewrite<'_> {
                 .help("put it in quotes, or under `vars:` and write (lookup this @vars.name)"));
         }
         Ok(())
+    }
+
+    /// `{{$.id}}` would look for a field whose name is `$`; that one is written `{{[$]}}`.
+    fn no_pick(&self, raw: &str) -> Result<(), Mistake> {
+        match raw.strip_prefix('$') {
+            Some(rest) if rest.is_empty() || rest.starts_with(['.', '[']) => {
+                let field = rest.trim_start_matches('.');
+                let field = if field.is_empty() { "json this" } else { field };
+                Err(self
+                    .mistake("a template names its fields without $")
+                    .help(format!("write {{{{{field}}}}}")))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn literal(&self, value: &mut Json) {
@@ -207,7 +223,10 @@ impl Rewrite<'_> {
         });
         found.flatten().cloned().ok_or_else(|| {
             let mistake = self.mistake(format!("there is no variable @vars.{}", path.join(".")));
-            match suggest(path.first().map_or("", String::as_str), self.vars.keys().map(String::as_str)) {
+            match suggest::nearest(
+                path.first().map_or("", String::as_str),
+                self.vars.keys().map(String::as_str),
+            ) {
                 Some(name) => mistake.help(format!("did you mean @vars.{name}?")),
                 None => mistake.help("declare it under `vars:`"),
             }
@@ -217,10 +236,22 @@ impl Rewrite<'_> {
     fn unknown_helper(&self, name: &str) -> Mistake {
         let mistake = self.mistake(format!("unknown helper {name}"));
         let names: Vec<&str> = HELPERS.iter().map(|helper| helper.name).chain(["now", "uuid"]).collect();
-        match suggest(name, names.iter().copied()) {
+        match suggest::nearest(name, names.iter().copied()) {
             Some(name) => mistake.help(format!("did you mean {name}?")),
             None => mistake.help(format!("there are {}", names.join(", "))),
         }
+    }
+
+    /// `{{items[0]}}`, which the grammar takes for the helper `items` with an argument.
+    fn element_of(&self, name: &str, call: &HelperTemplate) -> Option<Mistake> {
+        let element = match call.params.first()? {
+            Parameter::Literal(list @ Json::Array(_)) => list.to_string(),
+            other => name_of(other),
+        };
+        element.starts_with('[').then(|| {
+            self.mistake("an element of a list stands behind a dot")
+                .help(format!("write {{{{{name}.{element}}}}}"))
+        })
     }
 
     fn call(&mut self, call: &mut HelperTemplate) -> Result<(), Mistake> {
@@ -230,7 +261,7 @@ impl Rewrite<'_> {
                 "now" | "uuid" => self
                     .mistake(format!("{name} takes nothing"))
                     .help("a format: {{date (now) \"yyyy-MM-dd\"}}"),
-                _ => self.unknown_helper(&name),
+                _ => self.element_of(&name, call).unwrap_or_else(|| self.unknown_helper(&name)),
             });
         };
         let (least, most) = helper.arguments;

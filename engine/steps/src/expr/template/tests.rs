@@ -132,3 +132,19 @@ fn a_helper_refuses_what_it_cannot_do() {
         assert!(refused.contains(expected), "{text}: {refused}");
     }
 }
+
+#[test]
+fn a_block_that_yields_nothing_leaves_no_segment_empty() {
+    let path = |text: &str, body: Json| {
+        let template = Template::compile(text, &[], &JsonMap::new(), Escape::UrlPath, "p".into()).unwrap();
+        template.render(&record(body)).map_err(|fault| fault.message().to_owned())
+    };
+    let text = "/users/{{#if id}}{{id}}{{/if}}";
+    assert_eq!(path(text, json!({"id": 7})).as_deref(), Ok("/users/7"));
+    assert_eq!(path(text, json!({})), Err("a segment of the path \"/users/\" would be empty".into()));
+    assert!(path("{{#if id}}{{id}}{{/if}}", json!({})).is_err());
+    assert!(path("/{{id}}", json!({"id": ""})).is_err());
+    // What the author wrote so is meant so.
+    assert_eq!(path("/users{{#if id}}/{{id}}{{/if}}/", json!({})).as_deref(), Ok("/users/"));
+    assert_eq!(path("/a//{{#if id}}{{id}}{{else}}none{{/if}}", json!({})).as_deref(), Ok("/a//none"));
+}

@@ -18,8 +18,11 @@ const COMPARISONS: [(&str, Comparison); 6] = [
     (">", Comparison::Greater),
 ];
 
+/// What word processors and web pages make of quotes.
+const PRETTY: &str = "this is a typographic quote; write ' or \"";
+
 /// What people write from habit, and what is meant.
-const HABITS: [(&str, &str); 16] = [
+const HABITS: [(&str, &str); 20] = [
     ("&&", "a condition is missing on one side of &&"),
     ("||", "a condition is missing on one side of ||"),
     ("and", "write && for \"and\""),
@@ -36,6 +39,10 @@ const HABITS: [(&str, &str); 16] = [
     ("*", "conditions do not calculate; use {jq: '…'}"),
     ("/", "conditions do not calculate; use {jq: '…'}"),
     ("{{", "a condition takes no template; write @.name for a field"),
+    ("“", PRETTY),
+    ("”", PRETTY),
+    ("‘", PRETTY),
+    ("’", PRETTY),
 ];
 
 /// The mistake of something that stands where an expression should have ended.

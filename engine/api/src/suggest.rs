@@ -1,25 +1,31 @@
 //! "Did you mean": the nearest of some names, if it is near enough to be a slip.
 
-/// The candidate that `typed` was probably meant to be.
-pub(crate) fn nearest<'a>(typed: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let typed_lower = typed.to_lowercase();
-    candidates
-        .into_iter()
-        .map(|candidate| (strsim::osa_distance(&typed_lower, &candidate.to_lowercase()), candidate))
-        .filter(|(distance, candidate)| {
-            *distance <= allowed(typed.chars().count().max(candidate.chars().count()))
-        })
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, candidate)| candidate)
+/// The candidate that `typed` was probably meant to be: a slip away, or begun and not finished.
+#[must_use]
+pub fn nearest<'a>(typed: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let typed = typed.to_lowercase();
+    let near = |candidate: &str| {
+        let candidate = candidate.to_lowercase();
+        let distance = strsim::osa_distance(&typed, &candidate);
+        let longer = typed.chars().count().max(candidate.chars().count());
+        let begun = typed.len() >= SHORTEST_BEGINNING && candidate.starts_with(&typed);
+        (distance <= allowed(longer) || begun).then_some(distance)
+    };
+    let near = candidates.into_iter().filter_map(|candidate| Some((near(candidate)?, candidate)));
+    near.min_by_key(|(distance, _)| *distance).map(|(_, candidate)| candidate)
 }
+
+/// `int` is the beginning of `integer`; of one or two letters much is the beginning.
+const SHORTEST_BEGINNING: usize = 3;
 
 /// One slip in a short word, one for each three letters of a longer one.
 fn allowed(length: usize) -> usize {
     if length < 3 { 0 } else { (length / 3).clamp(1, 4) }
 }
 
-/// `did you mean "x"?`, or the list of what there is.
-pub(crate) fn help<'a>(
+/// `did you mean "x"?`, or the list of what there is after `what`; nothing where there is none.
+#[must_use]
+pub fn help<'a>(
     typed: &str,
     candidates: impl IntoIterator<Item = &'a str> + Clone,
     what: &str,
@@ -47,6 +53,8 @@ mod tests {
         assert_eq!(nearest("haeders", names), Some("headers"));
         assert_eq!(nearest("colour", names), None);
         assert_eq!(nearest("x", ["y"]), None);
+        assert_eq!(nearest("int", ["number", "integer"]), Some("integer"));
+        assert_eq!(nearest("in", ["number", "integer"]), None);
     }
 
     #[test]
