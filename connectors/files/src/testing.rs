@@ -149,6 +149,10 @@ impl World {
             Positions::Each(each) => each.last().unwrap().clone(),
             Positions::After(position) => position.clone(),
             Positions::None => return,
+            Positions::Gone => {
+                self.positions.lock().unwrap().remove(&batch.lane);
+                return;
+            }
         };
         self.positions.lock().unwrap().insert(batch.lane.clone(), last);
     }

@@ -32,6 +32,8 @@ pub enum Positions {
     After(Position),
     /// One after each record: saved as far as the prefix is settled.
     Each(Vec<Position>),
+    /// Of a batch without records: the lane will not be read again, its saved position may go.
+    Gone,
 }
 
 /// What became of one record.

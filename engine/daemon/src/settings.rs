@@ -4,19 +4,35 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
-use serde::Deserialize;
+use anyhow::{Context, Result, anyhow, bail};
+use karez_api::{Json, JsonMap};
+use serde::de::{Deserialize, Deserializer, Error};
 
 /// `karez.yaml`, the environment and the flags, each in this form before they are laid over each other.
-#[derive(Debug, Default, Clone, Deserialize)]
+#[derive(Debug, Default, Clone, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Layer {
     pub(crate) pipelines: Option<Vec<PathBuf>>,
     pub(crate) data_dir: Option<PathBuf>,
+    #[serde(default, deserialize_with = "written_address")]
     pub(crate) listen: Option<SocketAddr>,
+    #[serde(default, deserialize_with = "written_address")]
     pub(crate) admin: Option<SocketAddr>,
     pub(crate) admin_hosts: Option<Vec<String>>,
     pub(crate) drain_timeout: Option<karez_api::Duration>,
+}
+
+/// An address to listen on. Names are not looked up: which of their addresses would be meant?
+///
+/// # Errors
+/// A sentence.
+pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| format!("{text:?} is not an address; write IP:PORT, like 127.0.0.1:7070"))
+}
+
+fn written_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAddr>, D::Error> {
+    let text = Option::<String>::deserialize(deserializer)?;
+    text.map(|text| address(&text).map_err(D::Error::custom)).transpose()
 }
 
 impl Layer {
@@ -45,10 +61,10 @@ impl Layer {
             pipelines: list("KAREZ_PIPELINES", ':')
                 .map(|paths| paths.into_iter().map(PathBuf::from).collect()),
             data_dir: var("KAREZ_DATA_DIR").map(PathBuf::from),
-            listen: parsed(&var, "KAREZ_LISTEN")?,
-            admin: parsed(&var, "KAREZ_ADMIN")?,
+            listen: parsed(&var, "KAREZ_LISTEN", address)?,
+            admin: parsed(&var, "KAREZ_ADMIN", address)?,
             admin_hosts: list("KAREZ_ADMIN_HOSTS", ','),
-            drain_timeout: parsed(&var, "KAREZ_DRAIN_TIMEOUT")?,
+            drain_timeout: parsed(&var, "KAREZ_DRAIN_TIMEOUT", str::parse)?,
         })
     }
 
@@ -71,15 +87,30 @@ impl Layer {
         if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
             return Ok(Self::default());
         }
-        Ok(serde_json::from_value(karez_config::read_yaml(text).map_err(anyhow::Error::msg)?)?)
+        let tree = karez_config::read_yaml(text).map_err(anyhow::Error::msg)?;
+        Self::deserialize(&tree).map_err(|error| match wrong_key(&tree) {
+            Some(key) => anyhow!("{key}: {error}"),
+            None => error.into(),
+        })
     }
 }
 
-fn parsed<T: std::str::FromStr>(var: impl Fn(&str) -> Option<String>, name: &str) -> Result<Option<T>>
-where
-    T::Err: std::fmt::Display,
-{
-    match var(name).map(|text| text.parse()) {
+/// The setting that cannot be read; none where it is not one of ours, which the error says by itself.
+fn wrong_key(tree: &Json) -> Option<&str> {
+    let reads = |key: &str, value: &Json| {
+        let alone = JsonMap::from_iter([(key.to_owned(), value.clone())]);
+        Layer::deserialize(Json::Object(alone)).is_ok()
+    };
+    let ours = |key: &str| reads(key, &Json::Null);
+    tree.as_object()?.iter().find(|(key, value)| ours(key) && !reads(key, value)).map(|(key, _)| key.as_str())
+}
+
+fn parsed<T>(
+    var: impl Fn(&str) -> Option<String>,
+    name: &str,
+    parse: impl Fn(&str) -> Result<T, String>,
+) -> Result<Option<T>> {
+    match var(name).map(|text| parse(&text)) {
         None => Ok(None),
         Some(Ok(value)) => Ok(Some(value)),
         Some(Err(error)) => bail!("{name}: {error}"),
@@ -144,5 +175,15 @@ mod tests {
         assert!(bad.to_string().starts_with("KAREZ_DRAIN_TIMEOUT: \"soon\" is not a duration"), "{bad}");
         assert!(Layer::from_yaml("listn: 1").unwrap_err().to_string().contains("listn"));
         assert!(Layer::from_yaml("# nothing yet\n").is_ok());
+        for (text, said) in [
+            ("listen: localhost:7070", "listen: \"localhost:7070\" is not an address; write IP:PORT"),
+            ("drain_timeout: 5", "drain_timeout: \"5\" is not a duration"),
+            ("pipelines: p", "pipelines: invalid type"),
+        ] {
+            let bad = Layer::from_yaml(text).unwrap_err().to_string();
+            assert!(bad.starts_with(said), "{bad}");
+        }
+        let bad = Layer::from_environment(environment(&[("KAREZ_LISTEN", ":7070")])).unwrap_err();
+        assert!(bad.to_string().starts_with("KAREZ_LISTEN: \":7070\" is not an address"), "{bad}");
     }
 }

@@ -345,11 +345,11 @@ async fn journal(cx: &ReaderContext, batch: Batch) -> Result<(), Fault> {
 /// Saves the last position, if there is one, at once.
 async fn save(cx: &ReaderContext, lane: &Lane, positions: Positions) -> Result<(), Fault> {
     let position = match positions {
-        Positions::None => None,
+        Positions::None => return Ok(()),
         Positions::After(position) => Some(position),
         Positions::Each(each) => each.into_iter().next_back(),
+        Positions::Gone => None,
     };
-    let Some(position) = position else { return Ok(()) };
     let saved = settler::save(&*cx.progress, cx.stream(), lane, position).await;
     saved.map_err(|error| Fault::service(error).with_code("store"))
 }

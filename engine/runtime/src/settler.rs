@@ -140,7 +140,7 @@ impl Settler {
 
     fn begin(&mut self, batch: u64, lane: Lane, positions: Positions, records: u32, ack: Box<dyn Ack>) {
         let numbers = match positions {
-            Positions::None => None,
+            Positions::None | Positions::Gone => None,
             Positions::After(position) => {
                 let mut numbers: Vec<u64> = (1..records).map(|_| self.lanes.admit(&lane, None)).collect();
                 numbers.push(self.lanes.admit(&lane, Some(position)));
@@ -289,7 +289,7 @@ fn position_key(stream: &StreamName, lane: &Lane) -> String {
     format!("{}{}", position_prefix(stream), lane.0)
 }
 
-/// Saves where a lane is to be resumed.
+/// Saves where a lane is to be resumed; forgets it without a position.
 ///
 /// # Errors
 /// The store cannot be written.
@@ -297,9 +297,14 @@ pub(crate) async fn save(
     progress: &dyn Progress,
     stream: &StreamName,
     lane: &Lane,
-    position: Position,
+    position: Option<Position>,
 ) -> Result<(), StoreError> {
-    progress.write(vec![Write::put(position_key(stream, lane), position.0)]).await
+    let key = position_key(stream, lane);
+    let write = match position {
+        Some(position) => Write::put(key, position.0),
+        None => Write::remove(key),
+    };
+    progress.write(vec![write]).await
 }
 
 /// Where each lane of a source was left.

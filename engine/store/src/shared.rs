@@ -140,7 +140,7 @@ impl Shared {
     }
 
     fn full(&self, why: impl std::fmt::Display) -> StoreError {
-        StoreError::Full(format!("the disk of {} is full: {why}; free some space", self.paths.root.display()))
+        StoreError::Full(format!("no room in {}: {why}; free some space", self.paths.root.display()))
     }
 
     pub(crate) fn disk_is_low(&self) -> bool {

@@ -39,7 +39,8 @@ pub(crate) enum Trouble {
 
 /// Whether what failed did nothing, and may go well later: no space, or no descriptor to open a file with.
 pub(crate) fn is_no_space(error: &io::Error) -> bool {
-    let none_left = [rustix::io::Errno::MFILE, rustix::io::Errno::NFILE].map(|errno| Some(errno.raw_os_error()));
+    let none_left =
+        [rustix::io::Errno::MFILE, rustix::io::Errno::NFILE].map(|errno| Some(errno.raw_os_error()));
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
         || none_left.contains(&error.raw_os_error())
 }

@@ -8,6 +8,7 @@ mod opening;
 
 use std::collections::HashSet;
 use std::fs;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -68,16 +69,21 @@ fn quick_folder() -> tempfile::TempDir {
 }
 
 fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for item in fs::read_dir(from).unwrap() {
-        let item = item.unwrap();
+    try_copy(from, to).unwrap();
+}
+
+fn try_copy(from: &Path, to: &Path) -> io::Result<()> {
+    fs::create_dir_all(to)?;
+    for item in fs::read_dir(from)? {
+        let item = item?;
         let target = to.join(item.file_name());
-        if item.file_type().unwrap().is_dir() {
-            copy(&item.path(), &target);
+        if item.file_type()?.is_dir() {
+            try_copy(&item.path(), &target)?;
         } else {
-            fs::copy(item.path(), target).unwrap();
+            fs::copy(item.path(), target)?;
         }
     }
+    Ok(())
 }
 
 #[tokio::test]

@@ -20,10 +20,26 @@ pub(crate) struct CsvRows {
     max: usize,
     line: u64,
     columns: Columns,
-    /// The rest of a row beyond the limit is skipped up to its line break.
-    skipping: Option<(u64, u64, Bytes)>,
+    skipping: Option<Skipping>,
     text: Vec<u8>,
     ends: Vec<usize>,
+}
+
+/// A row beyond the limit, whose rest is passed over.
+struct Skipping {
+    start: u64,
+    line: u64,
+    kept: Bytes,
+}
+
+/// What reading a row gave.
+enum Row {
+    Read {
+        end: usize,
+    },
+    /// Its end is not there yet.
+    Incomplete,
+    TooLong,
 }
 
 enum Columns {
@@ -49,11 +65,13 @@ impl CsvRows {
         }
     }
 
-    /// Goes on at `line`; the header is known from the file's first bytes.
+    /// Goes on at `line`; the header is known from the file's first bytes, of which one more than the limit will do.
     pub(crate) fn resumed(mut self, line: u64, start_of_file: &Bytes) -> Self {
         if self.dialect.header {
-            let mut rows = Vec::new();
-            self.row(start_of_file, 0, 0, More::Never, &mut rows);
+            let begin = self.pass_line_breaks(start_of_file);
+            if !matches!(self.row(start_of_file, begin, 0, More::Never, &mut Vec::new()), Row::Read { .. }) {
+                self.columns = Columns::Unusable;
+            }
         }
         self.line = line;
         self
@@ -70,40 +88,65 @@ impl CsvRows {
                     return data.len();
                 };
                 at = end;
-            } else {
-                match self.row(data, at, base, more, out) {
-                    Some(end) => at = end,
-                    None if data.len() - at > self.max => {
-                        let rest = &data[at..];
-                        let kept = Bytes::copy_from_slice(&rest[..rest.len().min(KEPT_OF_TOO_LONG)]);
-                        self.skipping = Some((base + at as u64, self.line + 1, kept));
-                    }
-                    None => break,
+                continue;
+            }
+            at += self.pass_line_breaks(&data[at..]);
+            match self.row(data, at, base, more, out) {
+                Row::Read { end } => at = end,
+                Row::Incomplete if data.len() - at <= self.max => break,
+                Row::Incomplete | Row::TooLong => {
+                    let rest = &data[at..];
+                    let kept = Bytes::copy_from_slice(&rest[..rest.len().min(KEPT_OF_TOO_LONG)]);
+                    self.skipping = Some(Skipping { start: base + at as u64, line: self.line + 1, kept });
                 }
             }
         }
         at
     }
 
-    /// Finishes a row that is too long; `None` if its end is not there yet.
-    fn skip(&mut self, data: &Bytes, at: usize, base: u64, more: More, out: &mut Vec<Cut>) -> Option<usize> {
-        let end = match memchr::memchr(b'\n', &data[at..]) {
-            Some(length) => at + length + 1,
-            None if more == More::Never => data.len(),
-            None => return None,
-        };
-        self.line += 1;
-        if let Some((start, line, kept)) = self.skipping.take() {
-            let body = Body::from_bytes(Form::Opaque, kept);
-            let refusal = Some(too_long("row", self.max));
-            let end = base + end as u64;
-            out.push(Cut { start, end, body, line, lines: self.line, state: 0, refusal });
+    /// Empty lines are no rows.
+    fn pass_line_breaks(&mut self, rest: &[u8]) -> usize {
+        let breaks = rest.iter().take_while(|byte| matches!(byte, b'\r' | b'\n'));
+        let (mut passed, mut lines) = (0, 0);
+        for byte in breaks {
+            passed += 1;
+            lines += u64::from(*byte == b'\n');
         }
+        self.line += lines;
+        passed
+    }
+
+    /// Finishes a row that is too long; `None` if its end is not there yet. Where a quote is never closed, the row
+    /// would not end at all: it ends with the first line break behind the limit, however the text arrives.
+    fn skip(&mut self, data: &Bytes, at: usize, base: u64, more: More, out: &mut Vec<Cut>) -> Option<usize> {
+        let skipping = self.skipping.take()?;
+        let limit = (skipping.start + self.max as u64).saturating_sub(base);
+        let from = usize::try_from(limit).unwrap_or(usize::MAX).clamp(at, data.len());
+        let found = memchr::memchr(b'\n', &data[from..]).map(|length| from + length + 1);
+        let end = found.or((more == More::Never).then_some(data.len()));
+        self.line += memchr::memchr_iter(b'\n', &data[at..end.unwrap_or(data.len())]).count() as u64;
+        let Some(end) = end else {
+            self.skipping = Some(skipping);
+            return None;
+        };
+        let Skipping { start, line, kept } = skipping;
+        if matches!(self.columns, Columns::Expected) {
+            self.columns = Columns::Unusable;
+        }
+        out.push(Cut {
+            start,
+            end: base + end as u64,
+            body: Body::from_bytes(Form::Opaque, kept),
+            line,
+            lines: self.line,
+            state: 0,
+            refusal: Some(too_long("row", self.max)),
+        });
         Some(end)
     }
 
-    /// Reads one row at `at` and returns its end; `None` if it is not complete.
-    fn row(&mut self, data: &Bytes, at: usize, base: u64, more: More, out: &mut Vec<Cut>) -> Option<usize> {
+    /// Reads the row that begins at `at`.
+    fn row(&mut self, data: &Bytes, at: usize, base: u64, more: More, out: &mut Vec<Cut>) -> Row {
         let (mut used, mut texts, mut fields) = (at, 0, 0);
         self.reader.reset();
         loop {
@@ -115,8 +158,8 @@ impl CsvRows {
                 ReadRecordResult::OutputEndsFull => self.ends.resize(self.ends.len() * 2, 0),
                 // Once more with no input tells the reader that the data ends.
                 ReadRecordResult::InputEmpty if more == More::Never => {}
-                ReadRecordResult::InputEmpty => return None,
-                ReadRecordResult::End => return Some(used),
+                ReadRecordResult::InputEmpty => return Row::Incomplete,
+                ReadRecordResult::End => return Row::Read { end: used },
                 ReadRecordResult::Record => break,
             }
         }
@@ -124,24 +167,22 @@ impl CsvRows {
         if data.get(used) == Some(&b'\n') && data[..used].ends_with(b"\r") {
             used += 1;
         } else if used == data.len() && data.ends_with(b"\r") && more == More::Possible {
-            return None;
+            return Row::Incomplete;
         }
         let row = data.slice(at..used);
-        let line = self.line + 1 + blank_lines(&row);
+        if row.len() > self.max {
+            return Row::TooLong;
+        }
+        let line = self.line + 1;
         self.line += memchr::memchr_iter(b'\n', &row).count() as u64;
-        let made = if row.len() > self.max {
-            Some((None, Some(too_long("row", self.max))))
-        } else {
-            self.make(fields)
-        };
-        if let Some((body, refusal)) = made {
+        if let Some((body, refusal)) = self.make(fields) {
             let body = body.unwrap_or_else(|| {
                 Body::from_bytes(Form::Opaque, row.slice(..row.len().min(KEPT_OF_TOO_LONG)))
             });
             let (start, end) = (base + at as u64, base + used as u64);
             out.push(Cut { start, end, body, line, lines: self.line, state: 0, refusal });
         }
-        Some(used)
+        Row::Read { end: used }
     }
 
     /// What the fields just read become; nothing for the header.
@@ -200,11 +241,6 @@ fn named(columns: Vec<String>) -> Result<Columns, Refusal> {
         }),
         None => Ok(Columns::Named(columns)),
     }
-}
-
-/// Line breaks before the first field.
-fn blank_lines(row: &[u8]) -> u64 {
-    row.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).filter(|byte| **byte == b'\n').count() as u64
 }
 
 #[cfg(test)]

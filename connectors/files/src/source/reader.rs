@@ -1,6 +1,6 @@
 //! Reads one file from a place on, in large blocks, and makes batches of what it cuts off.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -86,6 +86,13 @@ impl FileReader {
     /// After the last record handed out, or where reading began.
     pub(crate) fn place_reached(&self) -> Place {
         self.last.unwrap_or(Place { offset: 0, line: 0, state: 0, head: self.head })
+    }
+    /// The old content is gone: however alike the new one begins, it is never resumed here.
+    pub(crate) fn never_again(&mut self) {
+        self.last = Some(Place { offset: u64::MAX, ..self.place_reached() });
+    }
+    pub(crate) fn metadata(&self) -> io::Result<Metadata> {
+        self.file.metadata()
     }
     /// How far the file was read.
     fn read_to(&self) -> u64 {
@@ -223,7 +230,8 @@ fn framer(file: &File, place: Option<&Place>, options: &Options) -> io::Result<F
             Framer::Csv(Box::new(match place.filter(|place| place.offset > 0) {
                 None => rows,
                 Some(place) => {
-                    let length = usize::try_from(place.offset).map_or(max, |offset| offset.min(max));
+                    let enough = max.saturating_add(1);
+                    let length = usize::try_from(place.offset).map_or(enough, |offset| offset.min(enough));
                     let mut start = vec![0; length];
                     let read = read_full(file, &mut start, 0)?;
                     start.truncate(read);

@@ -2,13 +2,14 @@
 //!
 //! Synchronous on purpose: it runs on a thread that may block, one call per batch.
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::fs::Metadata;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
-use karez_api::{Batch, Clock, Fault, Lane, Position};
+use karez_api::{Batch, Clock, Fault, Lane, NoAck, Position, Positions};
 use tracing::warn;
 
 use super::frame::More;
@@ -17,20 +18,49 @@ use super::position::Place;
 use super::reader::{FileReader, Next, open};
 use super::{Options, Start};
 
-/// Files open at once when each is read once; while following, those that grow are never closed.
+/// Files open at once; of those that are followed and through, the ones beyond it are looked at without being open.
 const MAX_OPEN: usize = 16;
+const MAX_FOLLOWED: usize = 256;
 /// Looks at a renamed or removed file before it is given up: its writer may still hold it.
 const LAST_LOOKS: u32 = 10;
+/// Contents of one file whose places are kept.
+const CONTENTS: usize = 3;
+/// A place is forgotten when its file was not found for so long: it may have been on a disk that is away for a while.
+const FORGET_AFTER: Duration = Duration::from_secs(24 * 3_600);
 
 pub(crate) struct FileSet {
     options: Arc<Options>,
     source: Arc<str>,
     clock: Arc<dyn Clock>,
-    known: Vec<(Name, Place)>,
+    known: HashMap<Inode, Known>,
     reading: Vec<Reading>,
     waiting: VecDeque<PathBuf>,
+    gone: VecDeque<Name>,
     turn: usize,
     next_look: Option<Instant>,
+}
+
+/// What is known of a file that is not being read.
+struct Known {
+    /// Where each of its contents was left, the newest last.
+    places: Vec<(Name, Place)>,
+    /// How it was when it was read to its end: so it need not be read again.
+    through: Option<Stamp>,
+    /// Since when no path leads to it.
+    missing: Option<Instant>,
+}
+
+/// Tells a file that has changed from one that has not.
+#[derive(PartialEq, Eq)]
+struct Stamp {
+    length: u64,
+    modified: Option<SystemTime>,
+}
+
+impl Stamp {
+    fn of(metadata: &Metadata) -> Self {
+        Self { length: metadata.len(), modified: metadata.modified().ok() }
+    }
 }
 
 struct Reading {
@@ -56,12 +86,38 @@ impl FileSet {
         clock: Arc<dyn Clock>,
         positions: &BTreeMap<Lane, Position>,
     ) -> Self {
-        let known = positions
-            .iter()
-            .filter_map(|(lane, position)| Some((Name::parse(&lane.0)?, Place::read(position)?)))
-            .collect();
-        let (reading, waiting) = (Vec::new(), VecDeque::new());
-        Self { options, source, clock, known, reading, waiting, turn: 0, next_look: None }
+        let mut set = Self {
+            options,
+            source,
+            clock,
+            known: HashMap::new(),
+            reading: Vec::new(),
+            waiting: VecDeque::new(),
+            gone: VecDeque::new(),
+            turn: 0,
+            next_look: None,
+        };
+        for (lane, position) in positions {
+            if let (Some(name), Some(place)) = (Name::parse(&lane.0), Place::read(position)) {
+                set.know(name, place, None);
+            }
+        }
+        set
+    }
+
+    fn know(&mut self, name: Name, place: Place, through: Option<Stamp>) {
+        let known = self.known.entry(name.inode).or_insert_with(|| Known {
+            places: Vec::new(),
+            through: None,
+            missing: None,
+        });
+        known.places.retain(|(other, _)| *other != name);
+        known.places.push((name, place));
+        known.places.sort_by_key(|(name, _)| name.generation);
+        known.through = through;
+        // Of what a file held before, the last two contents are enough to know a third one as new.
+        let old = known.places.len().saturating_sub(CONTENTS);
+        self.gone.extend(known.places.drain(..old).map(|(name, _)| name));
     }
 
     /// # Errors
@@ -72,6 +128,9 @@ impl FileSet {
         if self.next_look.is_none_or(|at| self.options.follow && at <= now) {
             self.look().map_err(|error| Fault::service(error).with_code("file"))?;
             self.next_look = Some(now + self.options.poll);
+        }
+        if let Some(name) = self.gone.pop_front() {
+            return Ok(Step::Batch(gone(name)));
         }
         self.open_waiting(first).map_err(|error| Fault::service(error).with_code("file"))?;
         while let Some(index) = self.next_ready() {
@@ -104,27 +163,24 @@ impl FileSet {
         let more = if is_last { More::Never } else { More::Possible };
         match entry.reader.next(more, &self.source, self.clock.now())? {
             Next::Batch(batch) => return Ok(Some(batch)),
-            Next::End if is_last => self.forget(index),
+            Next::End if is_last => self.leave(index, None),
             Next::End => entry.ready = false,
             Next::Replaced => {
                 warn!(file = %entry.reader.path.display(), "file was emptied or written anew, it is read from its start");
                 let path = entry.reader.path.clone();
-                self.forget(index);
-                // The old content is gone: however alike the new one begins, it is never resumed there.
-                if let Some((_, place)) = self.known.last_mut() {
-                    place.offset = u64::MAX;
-                }
+                entry.reader.never_again();
+                self.leave(index, None);
                 self.waiting.push_back(path);
             }
         }
         Ok(None)
     }
 
-    fn forget(&mut self, index: usize) {
+    /// Closes a file and keeps in mind where it was left.
+    fn leave(&mut self, index: usize, through: Option<Stamp>) {
         let reader = self.reading.remove(index).reader;
         if let Some(name) = Name::parse(&reader.lane().0) {
-            self.known.retain(|(other, _)| *other != name);
-            self.known.push((name, reader.place_reached()));
+            self.know(name, reader.place_reached(), through);
         }
     }
 
@@ -141,24 +197,76 @@ impl FileSet {
             entry.missing += 1;
             entry.ready |= entry.missing > 1;
         }
+        let open: HashMap<Inode, usize> =
+            self.reading.iter().enumerate().map(|(at, entry)| (entry.reader.inode, at)).collect();
         let waiting: HashSet<PathBuf> = self.waiting.iter().cloned().collect();
+        let mut seen = HashSet::new();
         for (path, metadata) in found {
             let inode = Inode::of(&metadata);
-            match self.reading.iter_mut().find(|entry| entry.reader.inode == inode) {
-                Some(entry) => {
+            // Of several paths to one file, the first one counts.
+            if !seen.insert(inode) {
+                continue;
+            }
+            match open.get(&inode) {
+                Some(at) => {
+                    let entry = &mut self.reading[*at];
                     entry.missing = 0;
                     entry.ready = true;
                     entry.reader.renamed(path);
                 }
-                None if metadata.len() > 0 && !waiting.contains(&path) => self.waiting.push_back(path),
+                None if metadata.len() > 0
+                    && !waiting.contains(&path)
+                    && !self.is_through(inode, &metadata) =>
+                {
+                    self.waiting.push_back(path);
+                }
                 None => {}
             }
         }
+        self.forget_missing(&seen, &open);
         Ok(())
     }
 
+    fn is_through(&self, inode: Inode, metadata: &Metadata) -> bool {
+        let through = self.known.get(&inode).and_then(|known| known.through.as_ref());
+        through.is_some_and(|stamp| *stamp == Stamp::of(metadata))
+    }
+
+    fn forget_missing(&mut self, seen: &HashSet<Inode>, open: &HashMap<Inode, usize>) {
+        let (now, gone) = (self.clock.instant(), &mut self.gone);
+        self.known.retain(|inode, known| {
+            if seen.contains(inode) || open.contains_key(inode) {
+                known.missing = None;
+            } else if now.saturating_duration_since(*known.missing.get_or_insert(now)) >= FORGET_AFTER {
+                gone.extend(known.places.iter().map(|(name, _)| *name));
+                return false;
+            }
+            true
+        });
+    }
+
+    /// Whether another file may be opened; one that is through is closed for it.
+    fn has_room(&mut self) -> io::Result<bool> {
+        if !self.options.follow {
+            return Ok(self.reading.len() < MAX_OPEN);
+        }
+        if self.reading.len() < MAX_FOLLOWED {
+            return Ok(true);
+        }
+        for at in 0..self.reading.len() {
+            let entry = &self.reading[at];
+            let metadata = entry.reader.metadata()?;
+            // What ends in the middle of a record is given when its file is: it stays open until then.
+            if !entry.ready && entry.missing == 0 && entry.reader.place_reached().offset == metadata.len() {
+                self.leave(at, Some(Stamp::of(&metadata)));
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     fn open_waiting(&mut self, first: bool) -> io::Result<()> {
-        while self.options.follow || self.reading.len() < MAX_OPEN {
+        while !self.waiting.is_empty() && self.has_room()? {
             let Some(path) = self.waiting.pop_front() else {
                 break;
             };
@@ -191,8 +299,7 @@ impl FileSet {
 
     /// The file's lane and where it was left: by inode and by all first bytes known of it.
     fn identify(&self, inode: Inode, bytes: &[u8], length: u64) -> (Name, Option<Place>) {
-        let same = self.known.iter().filter(|(name, _)| name.inode == inode);
-        let newest = same.clone().max_by_key(|(name, _)| name.generation);
+        let newest = self.known.get(&inode).and_then(|known| known.places.last());
         if let Some((name, place)) = newest
             && name.head.begins(bytes)
             && place.head.begins(bytes)
@@ -200,9 +307,15 @@ impl FileSet {
         {
             return (*name, Some(*place));
         }
-        let generation = same.map(|(name, _)| name.generation + 1).max().unwrap_or(0);
+        let generation = newest.map_or(0, |(name, _)| name.generation + 1);
         (Name { inode, head: Head::of(bytes), generation }, None)
     }
+}
+
+/// Says that a file is no more.
+fn gone(name: Name) -> Batch {
+    let lane = Lane::new(name.to_string());
+    Batch { lane, records: Vec::new(), positions: Positions::Gone, ack: Box::new(NoAck) }
 }
 
 #[cfg(test)]
@@ -330,5 +443,61 @@ mod tests {
         assert_eq!(error.as_deref(), Some("too_long"));
         assert_eq!(batch.records[1].body().bytes(), "ok");
         assert_eq!(batch.records[1].meta().line, Some(2));
+    }
+
+    #[tokio::test]
+    async fn a_file_with_two_names_is_read_once() {
+        let root = tempfile::tempdir().unwrap();
+        append(&root.path().join("a.log"), "one\n");
+        std::os::unix::fs::symlink("a.log", root.path().join("b.log")).unwrap();
+        fs::hard_link(root.path().join("a.log"), root.path().join("c.log")).unwrap();
+        let plan = plan_source::<Files>(settings(root.path(), json!({})));
+        let world = World::new();
+        assert_eq!(read(&mut *world.open_source(&*plan).await, &world, 9).await, ["one"]);
+    }
+
+    #[tokio::test]
+    async fn more_files_are_followed_than_are_open() {
+        let root = tempfile::tempdir().unwrap();
+        let count = super::MAX_FOLLOWED + 40;
+        let path = |n: usize| root.path().join(format!("{n:03}.log"));
+        (0..count).for_each(|n| append(&path(n), &format!("{n} first\n")));
+        let plan = plan_source::<Files>(settings(root.path(), json!({"follow": true, "poll": "10ms"})));
+        let world = World::new();
+        let mut source = world.open_source(&*plan).await;
+        let mut expected: Vec<String> = (0..count).map(|n| format!("{n} first")).collect();
+        let mut found = read(&mut *source, &world, count).await;
+        found.sort();
+        expected.sort();
+        assert_eq!(found, expected);
+        (0..count).step_by(7).for_each(|n| append(&path(n), &format!("{n} second\n")));
+        let mut expected: Vec<String> = (0..count).step_by(7).map(|n| format!("{n} second")).collect();
+        let mut found = read(&mut *source, &world, expected.len()).await;
+        found.sort();
+        expected.sort();
+        assert_eq!(found, expected);
+    }
+
+    #[tokio::test]
+    async fn the_place_of_a_file_that_is_gone_for_a_day_is_forgotten() {
+        let root = tempfile::tempdir().unwrap();
+        append(&root.path().join("a.log"), "one\n");
+        append(&root.path().join("b.log"), "two\n");
+        let plan = plan_source::<Files>(settings(root.path(), json!({"follow": true, "poll": "10ms"})));
+        let world = World::new();
+        let mut source = world.open_source(&*plan).await;
+        read(&mut *source, &world, 2).await;
+        drop(source);
+        assert_eq!(world.positions.lock().unwrap().len(), 2);
+        fs::remove_file(root.path().join("a.log")).unwrap();
+        let mut source = world.open_source(&*plan).await;
+        for (hours, left) in [(23, 2), (2, 1)] {
+            append(&root.path().join("b.log"), "more\n");
+            read(&mut *source, &world, 1).await;
+            world.clock.advance(std::time::Duration::from_secs(hours * 3_600));
+            append(&root.path().join("b.log"), "more\n");
+            read(&mut *source, &world, 1).await;
+            assert_eq!(world.positions.lock().unwrap().len(), left, "after {hours} hours more");
+        }
     }
 }

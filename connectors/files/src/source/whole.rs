@@ -73,7 +73,9 @@ fn framer(layout: Layout, max: usize, text: &Bytes, after: Option<&Piece>) -> Fr
             let rows = CsvRows::new(Dialect { delimiter, header }, max);
             Framer::Csv(Box::new(match after {
                 None => rows,
-                Some(piece) => rows.resumed(lines, &text.slice(..(piece.end as usize).min(max))),
+                Some(piece) => {
+                    rows.resumed(lines, &text.slice(..(piece.end as usize).min(max.saturating_add(1))))
+                }
             }))
         }
     }

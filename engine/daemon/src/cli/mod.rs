@@ -20,7 +20,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::console::{self, say};
 use crate::logging::{self, LogFormat};
-use crate::settings::{Layer, Settings};
+use crate::settings::{Layer, Settings, address};
 
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,7 +76,7 @@ struct Global {
     #[arg(long, global = true, value_name = "FOLDER", help_heading = COMMON)]
     data_dir: Option<PathBuf>,
     /// Address of the admin side [default: 127.0.0.1:7071] [env: KAREZ_ADMIN]
-    #[arg(long, global = true, value_name = "ADDRESS", help_heading = COMMON)]
+    #[arg(long, global = true, value_name = "ADDRESS", value_parser = address, help_heading = COMMON)]
     admin: Option<SocketAddr>,
     /// How log lines look; KAREZ_LOG filters them (info, debug, karez_runtime=debug)
     #[arg(long, global = true, value_enum, default_value_t, value_name = "FORMAT", help_heading = COMMON)]

@@ -7,7 +7,7 @@ use anyhow::Result;
 
 use super::Exit;
 use crate::daemon::{self, Until};
-use crate::settings::{Layer, Settings};
+use crate::settings::{Layer, Settings, address};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Run {
@@ -18,7 +18,7 @@ pub(crate) struct Run {
     #[arg(long)]
     once: bool,
     /// Address for webhooks [default: 127.0.0.1:7070] [env: KAREZ_LISTEN]
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", value_parser = address)]
     listen: Option<SocketAddr>,
     /// How long to wait for records in flight when stopping [default: 30s] [env: KAREZ_DRAIN_TIMEOUT]
     #[arg(long, value_name = "TIME")]

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
+use std::time::SystemTime;
 
 use karez_api::Stored;
 use proptest::prelude::*;
@@ -68,6 +69,33 @@ fn put(values: &mut Values, key: u8, value: u16) {
     values.insert(key, (generation + 1, bytes_of(value)));
 }
 
+/// Names, lengths and times of all files in a folder; nothing where one went away meanwhile.
+fn listing(folder: &Path) -> Option<Vec<(PathBuf, u64, SystemTime)>> {
+    let mut found = Vec::new();
+    for item in fs::read_dir(folder).ok()? {
+        let item = item.ok()?;
+        let about = item.metadata().ok()?;
+        match about.is_dir() {
+            true => found.extend(listing(&item.path())?),
+            false => found.push((item.path(), about.len(), about.modified().ok()?)),
+        }
+    }
+    found.sort();
+    Some(found)
+}
+
+/// A copy as the folder was at one moment: sled has threads that write when they like.
+fn copy_of_a_moment(from: &Path, to: &Path) {
+    loop {
+        let before = listing(from);
+        let copied = try_copy(from, to);
+        if copied.is_ok() && before.is_some() && before == listing(from) {
+            return;
+        }
+        fs::remove_dir_all(to).unwrap();
+    }
+}
+
 struct Game {
     root: tempfile::TempDir,
     folder: PathBuf,
@@ -111,7 +139,7 @@ impl Game {
             Act::Older => match self.older.take() {
                 None => {
                     let kept = self.root.path().join(format!("older-{step}"));
-                    copy(&self.folder.join("progress"), &kept);
+                    copy_of_a_moment(&self.folder.join("progress"), &kept);
                     self.older = Some((kept, self.values.clone()));
                 }
                 older => self.crash(step, older).await,
@@ -149,7 +177,7 @@ impl Game {
 
     async fn crash(&mut self, step: usize, older: Option<(PathBuf, Values)>) {
         let next = self.root.path().join((step + 1).to_string());
-        copy(&self.folder, &next);
+        copy_of_a_moment(&self.folder, &next);
         self.store.close().await.unwrap();
         if let Some((kept, values)) = older {
             fs::remove_dir_all(next.join("progress")).unwrap();

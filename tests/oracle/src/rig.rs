@@ -1,0 +1,404 @@
+//! A daemon with its lanes, and the phases that every case goes through: load and faults, heal, recover,
+//! drain, judge, probe. Nothing is asserted while faults go on, nothing is excused after.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use karez_tests::{Daemon, Folder, Launch, Metrics, Request, send};
+
+use crate::faults::Disk;
+use crate::lane::{From, Lane, To};
+use crate::produce::{Pace, probe};
+use crate::run::Build;
+use crate::{Fate, Id, Seed, Verdict, judge, stuck};
+
+/// How long anything may go without progress before it counts as stuck.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a daemon may take until it works again.
+pub const RECOVER: Duration = Duration::from_secs(180);
+/// How long an event may take through an idle pipeline at the end.
+pub const PROBE: Duration = Duration::from_secs(10);
+const POLL: Duration = Duration::from_millis(20);
+
+/// A daemon under test.
+pub struct Rig {
+    pub daemon: Daemon,
+    pub lanes: Vec<Lane>,
+    pub folder: PathBuf,
+    pub seed: Seed,
+    /// Starts of the daemon.
+    pub lives: u32,
+    last_start: Option<Instant>,
+    /// How long anything may go without progress before it counts as stuck.
+    pub patience: Duration,
+    /// What is wrong, found on the way.
+    pub violations: Vec<String>,
+    pub recoveries: Vec<Duration>,
+    pub drains: Vec<Duration>,
+    /// Of the whole matrix: what a fault did not do is no proof.
+    pub judged: Vec<(String, Verdict)>,
+}
+
+impl Rig {
+    /// A daemon that does not run yet, in a folder of its own.
+    #[must_use]
+    pub fn new(folder: PathBuf, seed: Seed, build: Build) -> Self {
+        let launch = Launch { binary: Some(build.binary()), ..Launch::default() };
+        Self {
+            daemon: Daemon::prepare(Folder::staying(&folder), launch),
+            lanes: Vec::new(),
+            seed,
+            folder,
+            lives: 0,
+            last_start: None,
+            patience: PATIENCE,
+            violations: Vec::new(),
+            recoveries: Vec::new(),
+            drains: Vec::new(),
+            judged: Vec::new(),
+        }
+    }
+
+    /// Adds a pipeline with both its ends.
+    pub fn lane(&mut self, name: &str, from: From, to: To) -> &mut Lane {
+        let seed = self.seed.of(name);
+        self.lanes.push(Lane::new(&self.folder, name, seed, from, to));
+        self.lanes.last_mut().unwrap()
+    }
+
+    /// Writes the files, starts the daemon and the load.
+    pub fn begin(&mut self) {
+        self.write_pipelines();
+        self.start();
+        self.load();
+    }
+
+    pub fn write_pipelines(&self) {
+        self.lanes.iter().for_each(|lane| self.daemon.pipeline(&lane.name, &lane.pipeline()));
+    }
+
+    pub fn load(&mut self) {
+        self.lanes.iter_mut().for_each(Lane::begin);
+    }
+
+    /// Starts the daemon; it is ready when this returns, or there is a violation.
+    pub fn start(&mut self) -> bool {
+        self.lives += 1;
+        self.last_start = Some(Instant::now());
+        if let Err(why) = self.daemon.try_restart(RECOVER) {
+            self.violations.push(format!("does not start: {}", tail(&why, 600)));
+            return false;
+        }
+        self.follow();
+        true
+    }
+
+    /// Senders learn where it listens.
+    pub fn follow(&self) {
+        self.lanes.iter().for_each(|lane| lane.producer.follow(&self.daemon));
+    }
+
+    /// Starts it again and notes how long it took until the first event was acknowledged or delivered.
+    pub fn restart(&mut self) {
+        let before = (self.acked(), self.progress());
+        if !self.start() {
+            return;
+        }
+        let works = |rig: &mut Self| rig.acked() != before.0 || rig.progress() != before.1;
+        let begun = self.last_start.unwrap();
+        if self.wait(Duration::from_secs(10), works) {
+            self.recoveries.push(begun.elapsed());
+        }
+    }
+
+    /// Events acknowledged in all lanes.
+    #[must_use]
+    pub fn acked(&self) -> u64 {
+        self.lanes.iter().map(|lane| lane.ledger.acked()).sum()
+    }
+
+    pub fn progress(&mut self) -> u64 {
+        self.lanes.iter_mut().map(|lane| lane.observer.progress()).sum()
+    }
+
+    /// Until so many more events are acknowledged in each lane.
+    pub fn acks(&mut self, more: u64) {
+        let until: Vec<u64> = self.lanes.iter().map(|lane| lane.ledger.acked() + more).collect();
+        let enough = |rig: &mut Self| {
+            rig.lanes.iter().zip(&until).all(|(lane, until)| lane.ledger.acked() >= *until)
+        };
+        if !self.wait(self.patience, enough) {
+            let stuck = self.stuck("events are not acknowledged any more");
+            self.violations.push(stuck);
+        }
+    }
+
+    /// Whether it holds in time.
+    pub fn wait(&mut self, time: Duration, mut holds: impl FnMut(&mut Self) -> bool) -> bool {
+        let until = Instant::now() + time;
+        loop {
+            if holds(self) {
+                return true;
+            }
+            if Instant::now() > until {
+                return false;
+            }
+            std::thread::sleep(POLL);
+        }
+    }
+
+    pub fn stuck(&mut self, what: &str) -> String {
+        stuck::evidence(&self.daemon, &self.folder);
+        format!("stuck: {what}; evidence in {}", self.folder.display())
+    }
+
+    /// The end of a case: heal, recover, drain, judge, probe.
+    pub fn conclude(&mut self) {
+        self.settle();
+        self.judge();
+        self.probe();
+    }
+
+    /// Ends the load, heals, recovers, and drains.
+    pub fn settle(&mut self) {
+        self.lanes.iter_mut().for_each(|lane| lane.observer.heal());
+        if !self.daemon.is_running() {
+            self.restart();
+        }
+        self.lanes.iter_mut().for_each(Lane::end);
+        self.drain();
+    }
+
+    /// Until everything that was promised has arrived and nothing is on its way.
+    pub fn drain(&mut self) {
+        let begun = self.last_start.unwrap_or_else(Instant::now);
+        let mut last = (self.state(), Instant::now());
+        loop {
+            if self.is_drained() {
+                self.drains.push(begun.elapsed());
+                return;
+            }
+            std::thread::sleep(POLL * 5);
+            let state = self.state();
+            if state != last.0 {
+                last = (state, Instant::now());
+            } else if last.1.elapsed() > self.patience {
+                let stuck = self.stuck("what was promised does not arrive");
+                return self.violations.push(stuck);
+            }
+        }
+    }
+
+    /// What changes while there is progress.
+    fn state(&mut self) -> (u64, u64) {
+        let moved = self.daemon.scrape().map_or(0, |metrics| {
+            let outcome = |lane: &Lane| {
+                metrics.outcome(&lane.name, "delivered") + metrics.outcome(&lane.name, "dead_lettered")
+            };
+            self.lanes.iter().map(outcome).sum()
+        });
+        (self.progress(), moved)
+    }
+
+    /// Whether nothing is on its way.
+    pub fn is_at_rest(&mut self) -> bool {
+        let Ok(metrics) = self.daemon.scrape() else { return false };
+        let idle = |lane: &Lane| {
+            let pipeline = &lane.name;
+            let journal: u64 = metrics.sum("karez_journal_entries", &format!("pipeline=\"{pipeline}\""));
+            metrics.in_flight(pipeline) == 0 && journal == 0
+        };
+        self.lanes.iter().all(idle)
+    }
+
+    fn is_drained(&mut self) -> bool {
+        self.is_at_rest() && (0..self.lanes.len()).all(|index| self.verdict(index).lost == 0)
+    }
+
+    pub fn verdict(&mut self, index: usize) -> Verdict {
+        let letters = self.letters(&self.lanes[index].name);
+        let lane = &mut self.lanes[index];
+        let letters = letters.iter().filter_map(|body| lane.maker.recognise(body).ok()).collect::<BTreeSet<Id>>();
+        let accounts = lane.ledger.accounts();
+        judge(&lane.maker, &accounts, &lane.observer.sightings(), &letters, lane.expect)
+    }
+
+    /// The original bytes of each dead letter of a pipeline.
+    #[must_use]
+    pub fn letters(&self, pipeline: &str) -> Vec<Vec<u8>> {
+        let (mut bodies, mut after) = (Vec::new(), String::new());
+        loop {
+            let path = format!("dead-letters?pipeline={pipeline}&limit=1000{after}");
+            let Ok(answer) = self.daemon.ask("GET", &path) else { return bodies };
+            if answer.status != 200 {
+                return bodies;
+            }
+            let page = answer.json();
+            let page = page["dead_letters"].as_array().cloned().unwrap_or_default();
+            let Some(last) = page.last() else { return bodies };
+            after = format!("&after={}", last["id"].as_str().unwrap_or_default().replace('@', "%40"));
+            bodies.extend(page.iter().filter_map(|head| self.letter(head["id"].as_str()?)));
+        }
+    }
+
+    fn letter(&self, id: &str) -> Option<Vec<u8>> {
+        let answer = self.daemon.ask("GET", &format!("dead-letters/{}", id.replace('@', "%40"))).ok()?;
+        if answer.status != 200 {
+            return None;
+        }
+        Some(answer.json()["origin"]["body"].as_str()?.as_bytes().to_vec())
+    }
+
+    /// Replays every dead letter; how many there were.
+    pub fn replay_all(&mut self) -> u64 {
+        let mut replayed = 0;
+        loop {
+            let Ok(answer) = self.daemon.ask("GET", "dead-letters?limit=1000") else { return replayed };
+            let ids: Vec<String> = answer.json()["dead_letters"]
+                .as_array()
+                .map(|page| page.iter().filter_map(|head| Some(head["id"].as_str()?.to_owned())).collect())
+                .unwrap_or_default();
+            if ids.is_empty() {
+                return replayed;
+            }
+            for id in ids {
+                let path = format!("dead-letters/{}/replay", id.replace('@', "%40"));
+                match self.daemon.ask("POST", &path) {
+                    Ok(answer) if answer.status == 200 => replayed += 1,
+                    Ok(answer) => {
+                        self.violations.push(format!("a letter is not replayed: {}", answer.text()));
+                        return replayed;
+                    }
+                    Err(_) => return replayed,
+                }
+            }
+        }
+    }
+
+    /// Everything that is wrong so far.
+    #[must_use]
+    pub fn found(&self) -> Vec<String> {
+        let judged = self.judged.iter().flat_map(|(pair, verdict)| {
+            verdict.violations.iter().map(move |what| format!("{pair}: {what}"))
+        });
+        judged.chain(self.violations.iter().cloned()).collect()
+    }
+
+    /// Changes what stands in the middle of each pipeline and has it loaded.
+    ///
+    /// # Errors
+    /// What the daemon says.
+    pub fn reload(&mut self) -> Result<(), String> {
+        self.write_pipelines();
+        let answer = self.daemon.ask("POST", "reload").map_err(|error| error.to_string())?;
+        if answer.status == 200 { Ok(()) } else { Err(answer.text()) }
+    }
+
+    /// 99th percentile of the time to an acknowledgement in one lane.
+    #[must_use]
+    pub fn slowest(&self, lane: usize) -> Duration {
+        let waits = self.lanes[lane].ledger.waits();
+        waits.get(waits.len() * 99 / 100).copied().unwrap_or_default()
+    }
+
+    /// Goes through a power cut: `disk` is where the state is.
+    pub fn power_cut(&mut self, disk: &mut Disk) {
+        let cut = disk.cut();
+        self.daemon.end();
+        let mended = cut.and_then(|()| disk.mend());
+        if let Err(why) = mended {
+            panic!("{why}");
+        }
+    }
+
+    /// What the next start gets in `FAILPOINTS`.
+    pub fn points(&mut self, points: &str) {
+        match points {
+            "" => self.daemon.launch().unset("FAILPOINTS"),
+            points => self.daemon.launch().set("FAILPOINTS", points),
+        }
+    }
+
+    /// Ledger against observations, counters against each other and, for a daemon that never died, against both.
+    pub fn judge(&mut self) {
+        let metrics = self.daemon.scrape().ok();
+        for index in 0..self.lanes.len() {
+            let mut verdict = self.verdict(index);
+            let lane = &self.lanes[index];
+            match &metrics {
+                Some(metrics) => verdict.violations.extend(counters(metrics, lane, &verdict, self.lives == 1)),
+                None => verdict.violations.push("no metrics".into()),
+            }
+            self.judged.push((self.lanes[index].pair.clone(), verdict));
+        }
+    }
+
+    /// A fresh event goes through every pipeline in time.
+    pub fn probe(&mut self) {
+        for index in 0..self.lanes.len() {
+            let lane = &mut self.lanes[index];
+            let event = probe(&lane.maker, lane.probes);
+            lane.probes += 1;
+            if (lane.expect.filtered)(event.id) {
+                continue;
+            }
+            let mut sender = lane.producer.sender(event.id.producer);
+            lane.ledger.attempts(event.id);
+            let fate = sender.attempt(&event);
+            lane.ledger.ended(event.id, fate);
+            let arrived = |rig: &mut Self| {
+                let lane = &mut rig.lanes[index];
+                let seen = lane.observer.sightings();
+                seen.iter().rev().any(|sighting| lane.maker.recognise(&sighting.body) == Ok(event.id))
+            };
+            if fate != Fate::Acked || !self.wait(PROBE, arrived) {
+                let pair = self.lanes[index].pair.clone();
+                let stuck = self.stuck(&format!("a fresh event does not go through {pair} ({fate:?})"));
+                self.violations.push(stuck);
+            }
+        }
+    }
+
+    /// Another pace for all lanes, before they begin.
+    pub fn pace(&mut self, pace: Pace) {
+        self.lanes.iter_mut().for_each(|lane| lane.pace = pace);
+    }
+
+    /// A request to the admin side that anybody may make.
+    #[must_use]
+    pub fn admin_status(&self, path: &str) -> Option<u16> {
+        send(self.daemon.admin(), &Request::get(path)).ok().map(|answer| answer.status)
+    }
+}
+
+/// The counters of a lane against themselves; and against the ledger where one process counted everything.
+fn counters(metrics: &Metrics, lane: &Lane, verdict: &Verdict, whole: bool) -> Vec<String> {
+    let mut wrong = Vec::new();
+    wrong.extend(metrics.balance(&lane.name).err());
+    let held = metrics.in_flight(&lane.name);
+    if held != 0 {
+        wrong.push(format!("{held} in flight after the end"));
+    }
+    if whole {
+        let delivered = metrics.outcome(&lane.name, "delivered");
+        let letters = metrics.outcome(&lane.name, "dead_lettered");
+        if (delivered, letters) != (verdict.effective, verdict.dead_lettered) {
+            wrong.push(format!(
+                "counted {delivered} delivered and {letters} dead-lettered, seen {} and {}",
+                verdict.effective, verdict.dead_lettered
+            ));
+        }
+    }
+    wrong
+}
+
+/// The last part of a text.
+#[must_use]
+pub fn tail(text: &str, length: usize) -> &str {
+    let mut begin = text.len().saturating_sub(length);
+    while !text.is_char_boundary(begin) {
+        begin += 1;
+    }
+    &text[begin..]
+}
