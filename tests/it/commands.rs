@@ -63,6 +63,10 @@ fn test_runs_the_cases_of_files() {
     assert_eq!(report["failed"], 1);
     assert_eq!(report["tests"][0]["test"], "small orders are left out");
     wrong().karez(&["test"]).exits(1);
+    let refusing =
+        TESTED.replace("steps:\n", "steps:\n  - {id: strict, validate: {schema: {required: [id]}}}\n");
+    let text = Folder::new().with("orders", &refusing).karez(&["test"]).exits(1).stdout;
+    assert!(text.contains("a record was refused at strict: validation[schema]"), "{text}");
 }
 
 #[test]

@@ -128,7 +128,8 @@ fn a_sink_that_waits_for_a_log_in_is_tried_again_on_the_operator_s_word() {
     receiver.sees(1);
     eventually("it pauses", || daemon.status("orders").to_string().contains("\"paused\""));
     receiver.answer(|_| Reply::Status(200));
-    assert_eq!(daemon.api("POST", "pipelines/orders/unblock").status, 200);
+    let said = daemon.karez(&["unblock", "orders"]).exits(0);
+    assert_eq!(said.stdout, "unblocked orders\n");
     receiver.sees(2);
     assert_eq!(daemon.drained("orders").outcome("orders", "delivered"), 1);
 }

@@ -47,9 +47,13 @@ pub fn parse(text: &[u8]) -> Result<Json, JsonError> {
 
 fn placed(error: serde_json::Error) -> JsonError {
     let text = error.to_string();
-    let message = match text.rfind(" at line ") {
-        Some(end) => text[..end].to_owned(),
-        None => text,
+    let message = text.rfind(" at line ").map_or(&*text, |end| &text[..end]);
+    // The library's words for what senders do most often.
+    let message = match message {
+        "recursion limit exceeded" => format!("nested deeper than {MAX_DEPTH} levels"),
+        "EOF while parsing a value" if error.column() == 0 && error.line() == 1 => "the text is empty".into(),
+        "EOF while parsing a value" => "the text ends where a value is expected".into(),
+        other => other.to_owned(),
     };
     JsonError { message, line: error.line(), column: error.column() }
 }
@@ -191,6 +195,8 @@ mod tests {
         assert!(refused("[1] x").contains("trailing"));
         assert!(refused("\u{feff}{}").contains("expected value"));
         assert!(refused("NaN").contains("expected"));
+        assert_eq!(refused(""), "the text is empty at line 1 column 0");
+        assert_eq!(refused("{\"a\":"), "the text ends where a value is expected at line 1 column 5");
         assert!(parse(b"\"\xff\"").is_err());
         assert!(parse(br#""\ud800""#).is_err());
     }
@@ -200,6 +206,7 @@ mod tests {
         let nested = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
         assert!(parse(nested(MAX_DEPTH).as_bytes()).is_ok());
         assert!(parse(nested(MAX_DEPTH + 1).as_bytes()).is_err());
-        assert!(parse("[".repeat(1_000_000).as_bytes()).is_err());
+        let deep = parse("[".repeat(1_000_000).as_bytes()).unwrap_err();
+        assert_eq!(deep.to_string(), "nested deeper than 127 levels at line 1 column 128");
     }
 }

@@ -160,8 +160,10 @@ impl Case<'_> {
                 for (name, value) in expected {
                     let field = at.field(name.as_str());
                     let count = matches!(name.as_str(), "filtered" | "duplicates");
-                    if !COUNTS.contains(&name.as_str()) || sinks.contains(&name.as_str()) {
-                        right &= self.known(&at, name, &sinks, "sink");
+                    let is_sink = !COUNTS.contains(&name.as_str()) || sinks.contains(&name.as_str());
+                    if is_sink && !self.expected_of(&at, name, &sinks) {
+                        right = false;
+                        continue;
                     }
                     right &= match value {
                         Json::Number(number) if count && number.is_u64() => true,
@@ -174,6 +176,17 @@ impl Case<'_> {
             }
             Some(other) => self.wrong(&at, "lists by sink", other),
         }
+    }
+
+    /// Whether `expect` may name this as a sink.
+    fn expected_of(&self, at: &Path, name: &str, sinks: &[&str]) -> bool {
+        if FIELDS.contains(&name) && !sinks.contains(&name) {
+            let message = format!("{name:?} belongs to the case");
+            let problem = Problem::error("misplaced-key", at.field(name), message).on_key();
+            self.sheet.report(problem.help("move it beside `expect:`"));
+            return false;
+        }
+        self.known(at, name, sinks, "sink")
     }
 
     fn known(&self, at: &Path, name: &str, names: &[&str], role: &str) -> bool {

@@ -156,7 +156,20 @@ fn compare(test: &Test, result: &Yield) -> Vec<Mismatch> {
             mismatches.push(Mismatch { about: about.clone(), message });
         }
     }
+    if !mismatches.is_empty() && !test.expect.contains_key("dead_letters") {
+        mismatches.extend(result.dead_letters.iter().map(unexpected));
+    }
     mismatches
+}
+
+/// A dead letter that a failed case did not speak of: it probably is the reason.
+fn unexpected(letter: &Json) -> Mismatch {
+    let text = |key: &str| letter[key].as_str().unwrap_or_default();
+    let (node, class, code, why) = (text("node"), text("class"), text("code"), text("message"));
+    Mismatch {
+        about: "dead_letters".to_owned(),
+        message: format!("a record was refused at {node}: {class}[{code}]: {why}"),
+    }
 }
 
 /// Lists match in length, objects by the fields named (`exact`: all of them), numbers by value.

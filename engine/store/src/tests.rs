@@ -193,6 +193,19 @@ async fn a_ledger_keeps_what_was_not_forgotten_and_the_last_mark() {
 }
 
 #[tokio::test]
+async fn an_empty_journal_takes_what_is_larger_than_its_bound() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path(), Options { max_bytes: 300, ..small() }).unwrap();
+    let events = store.events();
+    let large = || vec![entry(&"x".repeat(1_000), None)];
+    events.append(&stream(), large()).await.unwrap();
+    assert!(matches!(events.append(&stream(), large()).await, Err(StoreError::Full(_))));
+    events.settle(&stream(), vec![1]);
+    events.append(&stream(), large()).await.unwrap();
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_full_journal_says_so_and_takes_more_once_entries_settle() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(folder.path(), Options { max_bytes: 300, ..small() }).unwrap();

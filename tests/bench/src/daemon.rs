@@ -19,7 +19,7 @@ pub(crate) fn binary() -> PathBuf {
     std::env::current_exe().unwrap().with_file_name("karez")
 }
 
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 

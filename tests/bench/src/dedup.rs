@@ -51,14 +51,7 @@ fn key(number: u64) -> DedupKey {
     DedupKey { scope: "p/s".into(), key: format!("delivery-{number:016x}").into(), ttl: WINDOW, at }
 }
 
-fn show(
-    log: &LogAlone,
-    events: &Arc<dyn Events>,
-    folder: &Path,
-    count: u64,
-    written: Duration,
-    before: f64,
-) {
+fn show(log: &LogAlone, events: &Arc<dyn Events>, folder: &Path, count: u64, written: Duration, before: f64) {
     let usage = log.usage();
     let now = key(count).at;
     // Spread over all that there are, without an order that a cache could use.

@@ -5,6 +5,7 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
 pub(crate) const SECRET: &str = "bench-secret";
+pub(crate) const PATH: &str = "/webhooks/bench";
 
 /// Whole HTTP requests with distinct ids, as they go over the wire.
 pub(crate) fn requests(n: usize, first: usize) -> Vec<Bytes> {
@@ -20,7 +21,7 @@ pub(crate) fn requests(n: usize, first: usize) -> Vec<Bytes> {
             mac.update(body.as_bytes());
             let signature = hex::encode(mac.finalize().into_bytes());
             format!(
-                "POST /webhooks/bench HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\nx-signature: {signature}\r\ncontent-length: {}\r\n\r\n{body}",
+                "POST {PATH} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\nx-signature: {signature}\r\ncontent-length: {}\r\n\r\n{body}",
                 body.len(),
             )
             .into()

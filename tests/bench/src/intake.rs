@@ -13,9 +13,9 @@ use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 
 use crate::daemon::Daemon;
-use crate::{events, load, stats};
+use crate::{events, load, peer, stats};
 
-const REQUESTS: usize = 30_000;
+const REQUESTS: usize = 60_000;
 
 /// The baseline server, in a process of its own: prints its port and serves until killed.
 pub(crate) fn serve_bare() {
@@ -44,21 +44,28 @@ pub(crate) fn serve_bare() {
 struct Round {
     karez: f64,
     bare: f64,
+    /// The baseline once more: what differs between these two is noise.
+    again: f64,
+    peer: Option<f64>,
     p99: Duration,
     sync_p99: Duration,
     cpu_per_event: f64,
     events_per_sync: f64,
 }
 
-pub(crate) fn run(rounds: usize) {
+pub(crate) fn run(rounds: usize, peer: Option<&str>) {
     for connections in [64, 256] {
-        let results: Vec<Round> = (0..rounds).map(|_| round(connections)).collect();
+        let results: Vec<Round> = (0..rounds).map(|_| round(connections, peer)).collect();
         let figures = |figure: fn(&Round) -> f64| results.iter().map(figure).collect::<Vec<f64>>();
-        let ratios = figures(|round| round.karez / round.bare);
-        let (low, high) = stats::spread(&ratios);
+        let of_bare =
+            |figure: fn(&Round) -> f64| stats::ratio(&figures(figure), &figures(|round| round.bare));
         println!(
-            "intake, {connections} connections: {:.2} of a bare hyper server (spread {low:.2} to {high:.2}); {:.0}/s against {:.0}/s; p99 {:.1} ms (fdatasync p99 {:.1} ms); {:.0} µs CPU an event; {:.1} events an fsync",
-            stats::median(ratios.clone()),
+            "intake, {connections} connections, A/A control: {} of itself",
+            of_bare(|round| round.again)
+        );
+        println!(
+            "intake, {connections} connections: {} of a bare hyper server; {:.0}/s against {:.0}/s; p99 {:.1} ms (fdatasync p99 {:.1} ms); {:.0} µs CPU an event; {:.1} events an fsync",
+            of_bare(|round| round.karez),
             stats::median(figures(|round| round.karez)),
             stats::median(figures(|round| round.bare)),
             stats::median(figures(|round| stats::millis(round.p99))),
@@ -66,12 +73,25 @@ pub(crate) fn run(rounds: usize) {
             stats::median(figures(|round| round.cpu_per_event)),
             stats::median(figures(|round| round.events_per_sync)),
         );
+        if peer.is_some() {
+            let peers = figures(|round| round.peer.unwrap_or(f64::NAN));
+            println!(
+                "intake, {connections} connections, peer: {} of a bare hyper server; {:.0}/s; karez does {} of it",
+                stats::ratio(&peers, &figures(|round| round.bare)),
+                stats::median(peers.clone()),
+                stats::ratio(&figures(|round| round.karez), &peers),
+            );
+        }
     }
 }
 
-fn round(connections: usize) -> Round {
+fn round(connections: usize, peer: Option<&str>) -> Round {
     let requests = events::requests(REQUESTS, 0);
-    let bare = bare(connections, &requests);
+    let (before, again) = (bare(connections, &requests), bare(connections, &requests));
+    let peer = peer.map(|command| {
+        let server = peer::Server::start(command);
+        load::drive(server.port, connections, requests.clone()).per_second
+    });
     let sync_p99 = fdatasync_p99();
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join("pipelines")).unwrap();
@@ -87,7 +107,9 @@ fn round(connections: usize) -> Round {
     let cpu = stats::cpu(daemon.pid()) - cpu;
     Round {
         karez: measured.per_second,
-        bare,
+        bare: before,
+        again,
+        peer,
         p99: stats::percentile(&mut measured.times, 0.99),
         sync_p99,
         cpu_per_event: cpu.as_secs_f64() * 1e6 / REQUESTS as f64,

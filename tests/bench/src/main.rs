@@ -11,6 +11,7 @@ mod idle;
 mod intake;
 mod load;
 mod mapping;
+mod peer;
 mod stall;
 mod stats;
 
@@ -19,21 +20,27 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() {
     let mut arguments = std::env::args().skip(1);
-    let (mut what, mut rounds) = ("all".to_owned(), 5);
+    let (mut what, mut rounds, mut peer) = ("all".to_owned(), 5, None);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--rounds" => rounds = arguments.next().and_then(|n| n.parse().ok()).unwrap_or(rounds),
+            "--peer" => peer = arguments.next(),
             "serve" => return intake::serve_bare(),
             _ => what = argument,
         }
     }
     println!("load before the run: {}", stats::load_average());
     let all = what == "all";
+    let peer = peer.as_deref();
+    assert!(
+        peer.is_none() || ["intake", "mapping"].contains(&what.as_str()),
+        "--peer goes with intake or mapping"
+    );
     if all || what == "intake" {
-        intake::run(rounds);
+        intake::run(rounds, peer);
     }
     if all || what == "mapping" {
-        mapping::run(rounds);
+        mapping::run(rounds, peer);
     }
     if all || what == "idle" {
         idle::run();

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::{daemon, stats};
+use crate::{daemon, peer, stats};
 
 const RECORDS: usize = 400_000;
 
@@ -39,29 +39,47 @@ sink:
   files: {path: out/users.ndjson, format: ndjson}
 "#;
 
-pub(crate) fn run(rounds: usize) {
+pub(crate) fn run(rounds: usize, peer: Option<&str>) {
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join("pipelines")).unwrap();
     std::fs::write(folder.path().join("pipelines/mapping.yaml"), PIPELINE).unwrap();
     let lines: Vec<String> = (0..RECORDS).map(line).collect();
-    let mut input = std::fs::File::create(folder.path().join("in.ndjson")).unwrap();
-    lines.iter().for_each(|line| writeln!(input, "{line}").unwrap());
-    let (mut karez, mut bare) = (Vec::new(), Vec::new());
+    let input = folder.path().join("in.ndjson");
+    let mut file = std::io::BufWriter::new(std::fs::File::create(&input).unwrap());
+    lines.iter().for_each(|line| writeln!(file, "{line}").unwrap());
+    file.flush().unwrap();
+    let rate = |time: Duration| RECORDS as f64 / time.as_secs_f64();
+    let (mut karez, mut bare, mut again, mut peers) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for _ in 0..rounds {
-        bare.push(RECORDS as f64 / round_trip(&lines).as_secs_f64());
-        karez.push(RECORDS as f64 / one(folder.path()).as_secs_f64());
+        bare.push(rate(round_trip(&lines)));
+        again.push(rate(round_trip(&lines)));
+        karez.push(rate(one(folder.path())));
+        peers.extend(peer.map(|command| {
+            let output = folder.path().join("peer.ndjson");
+            std::fs::remove_file(&output).ok();
+            let time = peer::map(command, &input, &output);
+            assert_eq!(std::fs::read_to_string(output).unwrap().lines().count(), RECORDS);
+            rate(time)
+        }));
     }
-    let ratios: Vec<f64> = karez.iter().zip(&bare).map(|(karez, bare)| karez / bare).collect();
-    let (low, high) = stats::spread(&ratios);
+    println!("mapping, A/A control: {} of itself", stats::ratio(&again, &bare));
     println!(
-        "mapping: {:.2} of a serde_json round trip on one core (spread {low:.2} to {high:.2}); {:.0} records/s against {:.0}; {:.1} µs a record against {:.1}; {} bytes a record",
-        stats::median(ratios.clone()),
+        "mapping: {} of a serde_json round trip on one core; {:.0} records/s against {:.0}; {:.1} µs a record against {:.1}; {} bytes a record",
+        stats::ratio(&karez, &bare),
         stats::median(karez.clone()),
         stats::median(bare.clone()),
-        1e6 / stats::median(karez),
-        1e6 / stats::median(bare),
+        1e6 / stats::median(karez.clone()),
+        1e6 / stats::median(bare.clone()),
         lines[0].len(),
     );
+    if peer.is_some() {
+        println!(
+            "mapping, peer: {} of a serde_json round trip; {:.0} records/s; karez does {} of it",
+            stats::ratio(&peers, &bare),
+            stats::median(peers.clone()),
+            stats::ratio(&karez, &peers),
+        );
+    }
 }
 
 fn line(n: usize) -> String {

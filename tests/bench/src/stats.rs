@@ -8,8 +8,16 @@ pub(crate) fn median(mut figures: Vec<f64>) -> f64 {
     figures.get(figures.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
+/// Each of some figures as a part of its baseline: the median, and in brackets the smallest and the largest.
+pub(crate) fn ratio(figures: &[f64], baselines: &[f64]) -> String {
+    let ratios: Vec<f64> =
+        figures.iter().zip(baselines).map(|(figure, baseline)| figure / baseline).collect();
+    let (low, high) = spread(&ratios);
+    format!("{:.2} (spread {low:.2} to {high:.2})", median(ratios))
+}
+
 /// The smallest and the largest.
-pub(crate) fn spread(figures: &[f64]) -> (f64, f64) {
+fn spread(figures: &[f64]) -> (f64, f64) {
     figures.iter().fold((f64::MAX, f64::MIN), |(low, high), figure| (low.min(*figure), high.max(*figure)))
 }
 

@@ -91,7 +91,9 @@ impl Lane {
             expect,
             pace: match from {
                 // A file takes more than anything behind it.
-                From::Lines | From::SharedLines => Pace { pause: Duration::from_millis(2), ..Pace::default() },
+                From::Lines | From::SharedLines => {
+                    Pace { pause: Duration::from_millis(2), ..Pace::default() }
+                }
                 From::Webhook | From::Queue => Pace::default(),
             },
             source_keys: String::new(),

@@ -68,11 +68,8 @@ impl Ledger {
     #[must_use]
     pub fn create(path: &Path) -> Self {
         let file = File::create(path).unwrap();
-        let shared = Arc::new(Shared {
-            state: Mutex::default(),
-            changed: Condvar::new(),
-            begun: Instant::now(),
-        });
+        let shared =
+            Arc::new(Shared { state: Mutex::default(), changed: Condvar::new(), begun: Instant::now() });
         let writer = Arc::clone(&shared);
         let writing = std::thread::spawn(move || writer.write(file));
         Self { shared, writing: Some(writing) }

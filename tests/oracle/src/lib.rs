@@ -4,23 +4,23 @@
 
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "only tests are built on this")]
 
-mod ids;
-mod ledger;
-mod seed;
+pub mod ids;
+pub mod ledger;
+pub mod seed;
 
-mod observe;
-mod produce;
-mod verdict;
+pub mod observe;
+pub mod produce;
+pub mod verdict;
 
-mod lane;
-mod rig;
-mod run;
-mod stuck;
+pub mod lane;
+pub mod rig;
+pub mod run;
+pub mod stuck;
 
-mod cases;
-mod faults;
+pub mod cases;
+pub mod faults;
 pub mod matrix;
-mod table;
+pub mod table;
 
 use std::sync::{Arc, Mutex, OnceLock};
 

@@ -43,7 +43,13 @@ fn main() -> ExitCode {
     }
     let seed = Seed(arguments.seed.unwrap_or_else(|| rand::random::<u32>().into()));
     eprintln!("oracle: seed {seed}");
-    let order = Order { tier: arguments.tier, cases: arguments.cases, seed, only: arguments.only, keep: arguments.keep };
+    let order = Order {
+        tier: arguments.tier,
+        cases: arguments.cases,
+        seed,
+        only: arguments.only,
+        keep: arguments.keep,
+    };
     let table = matrix::perform(&order);
     println!("{}", table.markdown());
     if let Some(folder) = arguments.report {

@@ -125,9 +125,8 @@ impl Rig {
     /// Until so many more events are acknowledged in each lane.
     pub fn acks(&mut self, more: u64) {
         let until: Vec<u64> = self.lanes.iter().map(|lane| lane.ledger.acked() + more).collect();
-        let enough = |rig: &mut Self| {
-            rig.lanes.iter().zip(&until).all(|(lane, until)| lane.ledger.acked() >= *until)
-        };
+        let enough =
+            |rig: &mut Self| rig.lanes.iter().zip(&until).all(|(lane, until)| lane.ledger.acked() >= *until);
         if !self.wait(self.patience, enough) {
             let stuck = self.stuck("events are not acknowledged any more");
             self.violations.push(stuck);
@@ -219,7 +218,8 @@ impl Rig {
     pub fn verdict(&mut self, index: usize) -> Verdict {
         let letters = self.letters(&self.lanes[index].name);
         let lane = &mut self.lanes[index];
-        let letters = letters.iter().filter_map(|body| lane.maker.recognise(body).ok()).collect::<BTreeSet<Id>>();
+        let letters =
+            letters.iter().filter_map(|body| lane.maker.recognise(body).ok()).collect::<BTreeSet<Id>>();
         let accounts = lane.ledger.accounts();
         judge(&lane.maker, &accounts, &lane.observer.sightings(), &letters, lane.expect)
     }
@@ -279,9 +279,10 @@ impl Rig {
     /// Everything that is wrong so far.
     #[must_use]
     pub fn found(&self) -> Vec<String> {
-        let judged = self.judged.iter().flat_map(|(pair, verdict)| {
-            verdict.violations.iter().map(move |what| format!("{pair}: {what}"))
-        });
+        let judged = self
+            .judged
+            .iter()
+            .flat_map(|(pair, verdict)| verdict.violations.iter().map(move |what| format!("{pair}: {what}")));
         judged.chain(self.violations.iter().cloned()).collect()
     }
 
@@ -327,7 +328,9 @@ impl Rig {
             let mut verdict = self.verdict(index);
             let lane = &self.lanes[index];
             match &metrics {
-                Some(metrics) => verdict.violations.extend(counters(metrics, lane, &verdict, self.lives == 1)),
+                Some(metrics) => {
+                    verdict.violations.extend(counters(metrics, lane, &verdict, self.lives == 1))
+                }
                 None => verdict.violations.push("no metrics".into()),
             }
             self.judged.push((self.lanes[index].pair.clone(), verdict));

@@ -159,7 +159,10 @@ impl Run {
                 self.violation(format!("{pair}: {what}{at}"));
             }
             if verdict.acked < at_least {
-                self.violation(format!("{pair}: proves nothing, only {} of {at_least} acknowledged", verdict.acked));
+                self.violation(format!(
+                    "{pair}: proves nothing, only {} of {at_least} acknowledged",
+                    verdict.acked
+                ));
             }
             let (runs, sum) = self.findings.pairs.entry(pair).or_default();
             *runs += 1;
@@ -186,7 +189,9 @@ impl Run {
         for (fault, (times, at_least)) in std::mem::take(&mut self.fired) {
             self.note(format!("{fault} {times}"));
             if times < at_least {
-                self.violation(format!("proves nothing: {fault} happened {times} times of at least {at_least}"));
+                self.violation(format!(
+                    "proves nothing: {fault} happened {times} times of at least {at_least}"
+                ));
             }
         }
         self.findings

@@ -12,7 +12,7 @@ impl Seed {
     /// The seed of a part: the same name gives the same seed.
     #[must_use]
     pub fn of(self, part: &str) -> Self {
-        Self(SipHasher13::new_with_keys(self.0, 0x6b61_7265_7a).hash(part.as_bytes()))
+        Self(SipHasher13::new_with_keys(self.0, 0x006b_6172_657a).hash(part.as_bytes()))
     }
 
     #[must_use]

@@ -136,7 +136,8 @@ impl Table {
         );
         for row in &self.rows {
             let verdict = &row.verdict;
-            let notes = if row.notes.is_empty() { String::new() } else { format!(" ({})", row.notes.join(", ")) };
+            let notes =
+                if row.notes.is_empty() { String::new() } else { format!(" ({})", row.notes.join(", ")) };
             let times = match (median(&row.recoveries), row.recoveries.iter().max()) {
                 (Some(median), Some(most)) => {
                     format!("{:.1} / {:.1} s", median.as_secs_f64(), most.as_secs_f64())

@@ -10,6 +10,7 @@ mod status;
 mod store;
 mod tap;
 mod test;
+mod unblock;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -114,6 +115,11 @@ enum Command {
     /// Of a source or step what comes out of it, of a sink what goes into it. Records are left out while the
     /// reader is slow; pipelines never wait for it.
     Tap(tap::Tap),
+    /// Try again now what waits for an operator or for time
+    ///
+    /// Records that `on_failure: block` holds, sinks that pause after a failed log-in or because they were told to,
+    /// and retries that are not due yet. What fails again waits again.
+    Unblock(unblock::Unblock),
     /// Show what a running daemon does
     ///
     /// Pipelines with their counters, sources and sinks that do not work, journals that wait, problems in files,
@@ -170,6 +176,7 @@ fn perform(command: Command, settings: Settings) -> Result<Exit> {
         Command::Run(run) => on_runtime(run::perform(run, settings)),
         Command::DeadLetters(command) => on_runtime(dead_letters::perform(command, settings)),
         Command::Tap(tap) => on_runtime(tap::perform(tap, settings)),
+        Command::Unblock(unblock) => on_runtime(unblock::perform(unblock, settings)),
         Command::Status(status) => on_runtime(status::perform(status, settings)),
         Command::Store(store) => on_runtime(store::perform(store, settings)),
     }

@@ -174,7 +174,9 @@ impl Writer {
             return group.full.clone();
         }
         let more: usize = batch.entries.iter().map(|entry| frame_length(entry.range.len())).sum();
-        let staged = group.streams.get(&id).filter(|staged| staged.bytes + more as u64 > staged.limit)?;
+        // An empty journal takes one batch of any size: otherwise its sender would be asked to come again for ever.
+        let is_full = |staged: &&Staged| staged.bytes > 0 && staged.bytes + more as u64 > staged.limit;
+        let staged = group.streams.get(&id).filter(is_full)?;
         Some(StoreError::Full(format!(
             "the journal of {stream} holds {} bytes, its bound is {}; it takes more once entries are delivered",
             staged.bytes, staged.limit

@@ -41,7 +41,9 @@ pub(super) fn concurrent(run: &mut Run) {
                 let fates: Vec<Fate> = senders.into_iter().map(|sender| sender.join().unwrap()).collect();
                 run.fired("repeated delivery", fates.len() as u64 - 1);
                 let refused = fates.iter().filter(|fate| **fate != Fate::Acked).count();
-                run.check(refused == 0, || format!("{refused} of {AT_ONCE} equal deliveries were not accepted"));
+                run.check(refused == 0, || {
+                    format!("{refused} of {AT_ONCE} equal deliveries were not accepted")
+                });
             }
         }
         rig.wait(PATIENCE, crate::rig::Rig::is_at_rest);

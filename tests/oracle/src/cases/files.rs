@@ -65,7 +65,9 @@ fn half_a_line(run: &mut Run, rig: &mut Rig) {
     let event = lane.maker.event(999, 0);
     let path = rig.folder.join("lane-lines-files").join("turning").join("torn.ndjson");
     let mut file = OpenOptions::new().create(true).append(true).open(path).unwrap();
-    let (half, rest) = event.body.split_at(event.body.len() / 2 + usize::from(!event.body.is_char_boundary(event.body.len() / 2)));
+    let (half, rest) = event
+        .body
+        .split_at(event.body.len() / 2 + usize::from(!event.body.is_char_boundary(event.body.len() / 2)));
     file.write_all(half.as_bytes()).unwrap();
     file.sync_data().unwrap();
     rig.acks(30);

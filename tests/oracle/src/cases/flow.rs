@@ -23,7 +23,7 @@ pub(super) fn stalled_sink(run: &mut Run) {
     let lane = rig.lane("hook-http", From::Webhook, To::Http(Manner { hangs: 100, ..Manner::GOOD }));
     lane.middle.push_str("journal: {max_bytes: 24MiB}\n");
     lane.sized(seed.of("large"), Sizes::Large);
-    lane.pace = Pace { senders: 8, pause: Duration::ZERO };
+    lane.pace = Pace { senders: 8, pause: Duration::ZERO, ..Pace::default() };
     rig.begin();
     rig.acks(20);
     let (before, begun) = (rig.daemon.memory(), Instant::now());
@@ -73,7 +73,7 @@ pub(super) fn poison(run: &mut Run) {
 pub(super) fn noisy_neighbour(run: &mut Run) {
     let mut rig = run.rig();
     rig.lane("quiet", From::Webhook, To::Http(Manner::GOOD)).pace =
-        Pace { senders: 2, pause: Duration::from_millis(10) };
+        Pace { senders: 2, pause: Duration::from_millis(10), ..Pace::default() };
     rig.begin();
     rig.acks(50);
     let alone = rig.slowest(0);
@@ -108,7 +108,10 @@ pub(super) fn limits(run: &mut Run) {
     // More wait at the door than there are descriptors, while a segment of the log is full and the next begins.
     for round in 0..run.tier.of(1, 3, 10) {
         let open: Vec<_> = (0..400).map(|_| Connection::open(rig.daemon.ingress())).collect();
-        run.fired("connection beyond the limit", open.iter().filter(|open| open.is_ok()).count().saturating_sub(256) as u64);
+        run.fired(
+            "connection beyond the limit",
+            open.iter().filter(|open| open.is_ok()).count().saturating_sub(256) as u64,
+        );
         std::thread::sleep(Duration::from_millis(1_500));
         drop(open);
         rig.acks(10);
@@ -193,7 +196,9 @@ pub(super) fn many_keys(run: &mut Run) {
     });
     let metrics = rig.daemon.metrics();
     let (delivered, duplicate) = (metrics.outcome("keys", "delivered"), metrics.outcome("keys", "duplicate"));
-    run.check((delivered, duplicate) == (keys, keys), || format!("{delivered} delivered and {duplicate} duplicate of {keys} each"));
+    run.check((delivered, duplicate) == (keys, keys), || {
+        format!("{delivered} delivered and {duplicate} duplicate of {keys} each")
+    });
     let grown = most.saturating_sub(early) >> 20;
     run.note(format!("{keys} keys, memory grew by {grown} MiB after the first tenth"));
     run.check(grown < 96, || format!("memory grew by {grown} MiB"));

@@ -7,14 +7,14 @@ use crate::rig::Rig;
 use crate::run::Run;
 
 /// Every kind of source and every kind of sink.
-pub(super) fn all_pairs(rig: &mut Rig) {
+pub(super) fn all_pairs(rig: &mut Rig, http: Manner) {
     rig.lane("hook-files", From::Webhook, To::Files);
-    rig.lane("hook-http", From::Webhook, To::Http(Manner::default()));
+    rig.lane("hook-http", From::Webhook, To::Http(http));
     rig.lane("hook-queue", From::Webhook, To::Queue);
     rig.lane("lines-files", From::Lines, To::Files);
-    rig.lane("lines-http", From::Lines, To::Http(Manner::default()));
+    rig.lane("lines-http", From::Lines, To::Http(http));
     rig.lane("queue-files", From::Queue, To::Files);
-    rig.lane("queue-http", From::Queue, To::Http(Manner::default()));
+    rig.lane("queue-http", From::Queue, To::Http(http));
 }
 
 pub(super) fn kill_loop(run: &mut Run) {
@@ -22,7 +22,7 @@ pub(super) fn kill_loop(run: &mut Run) {
     run.needs("kill", rigs * kills);
     for _ in 0..rigs {
         let mut rig = run.rig();
-        all_pairs(&mut rig);
+        all_pairs(&mut rig, Manner::BAD);
         let mut random = rig.seed.random();
         rig.begin();
         for _ in 0..kills {

@@ -33,7 +33,13 @@ pub struct Case {
 
 /// All of them, in the order in which they run.
 pub const CASES: &[Case] = &[
-    case("PLANTED", "bugs that the judge must catch", Tier::Run, &[&FAILPOINTS, &POWER, &STRACE], planted::all),
+    case(
+        "PLANTED",
+        "bugs that the judge must catch",
+        Tier::Run,
+        &[&FAILPOINTS, &POWER, &STRACE],
+        planted::all,
+    ),
     case("K1", "kill -9 under load", Tier::Run, &[], kill::kill_loop),
     case("K2", "crash at each named point", Tier::Run, &[&FAILPOINTS], points::sweep),
     case("K3", "power cut under load", Tier::Run, &[&POWER], power::cuts),

@@ -5,13 +5,13 @@ use std::time::{Duration, Instant};
 
 use karez_tests::{Receiver, Reply};
 
+use crate::broker;
 use crate::faults::{Answers, Proxy, pause_between};
 use crate::lane::{From, Lane, To};
-use crate::observe::{Http, Manner, Observer as _, QueueReader};
+use crate::observe::{Http, Manner, QueueReader};
 use crate::produce::{Pace, Queue, Webhook};
 use crate::rig::{PATIENCE, Rig};
 use crate::run::Run;
-use crate::broker;
 
 /// A lane to a receiver behind a proxy.
 fn behind(rig: &mut Rig, name: &str, from: From, keys: &str) -> Proxy {
@@ -47,7 +47,7 @@ pub(super) fn cuts(run: &mut Run) {
         behind(&mut rig, "lines-http", From::SharedLines, ", timeout: 2s"),
     ];
     rig.lane("hook-files", From::Webhook, To::Files);
-    rig.pace(Pace { senders: 4, pause: Duration::from_millis(10) });
+    rig.pace(Pace { senders: 4, pause: Duration::from_millis(10), ..Pace::default() });
     rig.write_pipelines();
     rig.start();
     let senders = Proxy::start(rig.daemon.ingress(), rig.seed);
@@ -61,7 +61,9 @@ pub(super) fn cuts(run: &mut Run) {
             *all.entry(fault).or_default() += times;
         }
         let least = run.tier.of(5, 50, 500);
-        crate::faults::FAULTS.iter().all(|fault| all.get(&format!("{fault:?}")).is_some_and(|times| *times >= least))
+        crate::faults::FAULTS
+            .iter()
+            .all(|fault| all.get(&format!("{fault:?}")).is_some_and(|times| *times >= least))
     };
     rig.wait(run.tier.of(PATIENCE, PATIENCE * 3, PATIENCE * 20), enough);
     proxies.iter().for_each(|proxy| proxy.heal());
@@ -174,7 +176,8 @@ pub(super) fn flapping(run: &mut Run) {
     // 20 records a second each, and what a waiting circuit tries beside them.
     run.check(per_second < f64::from(pipelines) * 45.0, || format!("{per_second:.0} attempts/s is a storm"));
     run.check(opened > 0, || "proves nothing: no circuit opened".into());
-    let at_rest = |rig: &mut Rig| rig.daemon.metrics().sum("karez_sink_up", "pipeline=\"flap") == u64::from(pipelines);
+    let at_rest =
+        |rig: &mut Rig| rig.daemon.metrics().sum("karez_sink_up", "pipeline=\"flap") == u64::from(pipelines);
     let well = rig.wait(PATIENCE, at_rest);
     run.check(well, || "circuits stay open though the host is back".into());
     rig.conclude();
@@ -187,12 +190,21 @@ fn attempts(rig: &Rig) -> u64 {
 
 /// `Retry-After` in every form a server may give it: obeyed within bounds, junk is as good as none.
 pub(super) fn retry_after(run: &mut Run) {
-    const FORMS: [&str; 9] =
-        ["1", "0", "-5", "junk", "315360000", "1.5", "Wed, 21 Oct 2015 07:28:00 GMT", "Fri, 31 Dec 9999 23:59:59 GMT", ""];
+    const FORMS: [&str; 9] = [
+        "1",
+        "0",
+        "-5",
+        "junk",
+        "315360000",
+        "1.5",
+        "Wed, 21 Oct 2015 07:28:00 GMT",
+        "Fri, 31 Dec 9999 23:59:59 GMT",
+        "",
+    ];
     run.needs("told to wait", FORMS.len() as u64);
     let mut rig = run.rig();
     rig.lane("hook-http", From::Webhook, To::Http(Manner::GOOD));
-    rig.lanes[0].pace = Pace { senders: 1, pause: Duration::from_millis(50) };
+    rig.lanes[0].pace = Pace { senders: 1, pause: Duration::from_millis(50), ..Pace::default() };
     // Each request's first try is put off with the next form.
     let told = std::sync::Arc::new(Mutex::new(0_usize));
     let http = {
@@ -204,7 +216,7 @@ pub(super) fn retry_after(run: &mut Run) {
         http.before(move |_| {
             let mut told = told.lock().unwrap();
             let form = FORMS.get(*told / 2).copied();
-            let status = if *told % 2 == 0 { 429 } else { 503 };
+            let status = if told.is_multiple_of(2) { 429 } else { 503 };
             *told += 1;
             form.map(|form| Reply::Told(status, form))
         });

@@ -7,6 +7,7 @@ use super::disk;
 use crate::faults::{Disk, FileSystem, names};
 use crate::lane::{From, To};
 use crate::observe::Manner;
+use crate::produce::Silence;
 use crate::rig::Rig;
 use crate::run::{Build, Run};
 
@@ -43,7 +44,9 @@ pub(super) fn all(run: &mut Run) {
     for bug in BUGS.iter().filter(chosen).collect::<Vec<_>>() {
         if run.tier >= crate::Tier::Full {
             let found = without(run, bug);
-            run.check(found.is_empty(), || format!("{} is blamed without a bug: {}", bug.name, found.join("; ")));
+            run.check(found.is_empty(), || {
+                format!("{} is blamed without a bug: {}", bug.name, found.join("; "))
+            });
         }
         let found = with(run, bug);
         eprintln!("oracle: planted {}: {}", bug.name, found.first().map_or("NOT CAUGHT", String::as_str));
@@ -105,7 +108,8 @@ fn settle(rig: &mut Rig) {
 }
 
 fn crash_by_itself(rig: &mut Rig) {
-    rig.lane("crash", From::Webhook, To::Files);
+    // Who is never told sends again, and must not be told that it is known.
+    rig.lane("crash", From::Webhook, To::Files).pace.silence = Silence::TryAgain;
     rig.begin();
     rig.wait(PATIENCE, |rig| !rig.daemon.is_running());
     rig.daemon.end();

@@ -64,7 +64,9 @@ fn crash(run: &mut Run, point: &str, most: u32, round: u32) {
     let dead = rig.wait(crate::rig::PATIENCE, |rig| {
         if point.ends_with("_swap") && rig.acked() > 20 {
             version += 1;
-            rig.lanes[0].middle = format!("dedup: {{key: $.id, ttl: 1h}}\norder_by: $.key\nsteps:\n  - set: {{version: {version}}}\n");
+            rig.lanes[0].middle = format!(
+                "dedup: {{key: $.id, ttl: 1h}}\norder_by: $.key\nsteps:\n  - set: {{version: {version}}}\n"
+            );
             // It dies in the middle of its answer.
             rig.reload().ok();
         }

@@ -7,8 +7,11 @@ use crate::observe::Manner;
 use crate::rig::Rig;
 use crate::run::{Build, Run};
 
-const DISKS: [(&str, FileSystem, u64); 3] =
-    [("ext4", FileSystem::Ext4, 320), ("xfs", FileSystem::Xfs, 400), ("ext4-nojournal", FileSystem::Unjournaled, 320)];
+const DISKS: [(&str, FileSystem, u64); 3] = [
+    ("ext4", FileSystem::Ext4, 320),
+    ("xfs", FileSystem::Xfs, 400),
+    ("ext4-nojournal", FileSystem::Unjournaled, 320),
+];
 
 pub(super) fn cuts(run: &mut Run) {
     let cuts = run.tier.of(3, 20, 50);
@@ -46,5 +49,9 @@ fn lanes(rig: &mut Rig) {
     rig.lane("hook-files", From::Webhook, To::Files);
     rig.lane("hook-http", From::Webhook, To::Http(Manner { refuses: 60, ..Manner::GOOD }));
     rig.lane("lines-files", From::Lines, To::Files);
-    rig.lane("lines-http", From::SharedLines, To::Http(Manner { rejects: true, refuses: 20, ..Manner::GOOD }));
+    rig.lane(
+        "lines-http",
+        From::SharedLines,
+        To::Http(Manner { rejects: true, refuses: 20, ..Manner::GOOD }),
+    );
 }

@@ -9,7 +9,7 @@ use rand::rngs::SmallRng;
 
 use crate::faults::{Disk, FileSystem, pause_between};
 use crate::lane::{From, To};
-use crate::observe::{Http, Manner, Observer as _};
+use crate::observe::{Http, Manner};
 use crate::rig::Rig;
 use crate::run::{Build, Run};
 
@@ -69,7 +69,10 @@ pub(super) fn damaged(run: &mut Run) {
         one(run, &base, time, &mut ends);
         run.fired("damaged state", 1);
     }
-    run.note(format!("{} identical, {} refused by name, {} announced", ends.identical, ends.refused, ends.announced));
+    run.note(format!(
+        "{} identical, {} refused by name, {} announced",
+        ends.identical, ends.refused, ends.announced
+    ));
     drop(base.daemon);
 }
 
@@ -114,8 +117,10 @@ fn one(run: &mut Run, base: &Rig, time: u64, ends: &mut Ends) {
 
 /// Whatever came out is as it was sent; whatever did not come out was said to be lost.
 fn judge(rig: &mut Rig, ends: &mut Ends, wrong: &mut Vec<String>) {
-    let announced = rig.daemon.stderr().lines().any(|line| line.contains("WARN") || line.contains("ERROR"))
-        || rig.daemon.scrape().is_ok_and(|metrics| metrics.value("karez_store_damage_total") > 0);
+    let announced =
+        rig.daemon.stderr().lines().any(|line| {
+            (line.contains("WARN") || line.contains("ERROR")) && !line.contains("delivery failed")
+        }) || rig.daemon.scrape().is_ok_and(|metrics| metrics.value("karez_store_damage_total") > 0);
     let mut lost = 0;
     for index in 0..rig.lanes.len() {
         let mut verdict = rig.verdict(index);
@@ -125,7 +130,9 @@ fn judge(rig: &mut Rig, ends: &mut Ends, wrong: &mut Vec<String>) {
         }
         lost += verdict.lost;
         wrong.extend(verdict.violations.into_iter().filter(|what| {
-            what.starts_with("forged") || what.starts_with("corrupt") || what.starts_with("repeated in effect")
+            what.starts_with("forged")
+                || what.starts_with("corrupt")
+                || what.starts_with("repeated in effect")
         }));
     }
     match (lost, announced) {

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::lane::{From, To};
-use crate::observe::{Http, Manner, Observer as _};
+use crate::observe::{Http, Manner};
 use crate::rig::{PATIENCE, Rig};
 use crate::run::Run;
 

@@ -14,7 +14,7 @@ pub(super) fn clean(run: &mut Run) {
     let stops = run.tier.of(3, 20, 50);
     run.needs("stop", stops);
     let mut rig = run.rig();
-    all_pairs(&mut rig);
+    all_pairs(&mut rig, Manner::GOOD);
     for lane in &mut rig.lanes {
         lane.expect.quiet = true;
     }

@@ -19,12 +19,10 @@ pub(super) fn jumps(run: &mut Run) {
     // The keys have to outlive the longest jump.
     let long = "dedup: {key: $.id, ttl: 90d}\norder_by: $.key\n";
     rig.lane("hook-files", From::Webhook, To::Files).middle = long.into();
-    rig.lane("hook-http", From::Webhook, To::Http(Manner { refuses: 20, limits: 5, ..Manner::GOOD })).middle = long.into();
+    rig.lane("hook-http", From::Webhook, To::Http(Manner { refuses: 20, limits: 5, ..Manner::GOOD }))
+        .middle = long.into();
     rig.lane("lines-files", From::Lines, To::Files);
-    rig.daemon.pipeline(
-        "ticks",
-        "source: {schedule: {every: 1h}}\nsink: {files: {path: ticks.ndjson}}\n",
-    );
+    rig.daemon.pipeline("ticks", "source: {schedule: {every: 1h}}\nsink: {files: {path: ticks.ndjson}}\n");
     rig.begin();
     for jump in JUMPS {
         rig.acks(run.tier.of(30, 200, 1_000));

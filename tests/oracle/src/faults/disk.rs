@@ -74,12 +74,6 @@ impl Disk {
         &self.mount
     }
 
-    /// Like `/dev/loop0`.
-    #[must_use]
-    pub fn device(&self) -> &str {
-        &self.device
-    }
-
     /// Cuts the power. Whoever has files open there still runs, and only gets errors.
     ///
     /// # Errors
@@ -106,7 +100,8 @@ impl Disk {
         if self.kind == FileSystem::Unjournaled {
             ran(Command::new("losetup").arg("-d").arg(&self.device))?;
             std::fs::rename(self.copy(), &self.image).map_err(|error| error.to_string())?;
-            self.device = ran(Command::new("losetup").args(["--show", "-f"]).arg(&self.image))?.trim().to_owned();
+            self.device =
+                ran(Command::new("losetup").args(["--show", "-f"]).arg(&self.image))?.trim().to_owned();
             // It ends with 1 where it mended something.
             let mended = Command::new("e2fsck").args(["-fy"]).arg(&self.device).output();
             let mended = mended.map_err(|error| error.to_string())?;

@@ -10,8 +10,8 @@ mod trace;
 
 use std::process::{Command, Stdio};
 
-pub use group::Group;
 pub use disk::{Disk, FileSystem, POWER};
+pub use group::Group;
 pub use process::pause_between;
 pub use proxy::{Answers, FAULTS, Proxy};
 pub use trace::{STRACE, Trace};

@@ -213,7 +213,8 @@ impl Shared {
             let mut part = &block[..read];
             let due = before + read as u64 > session.after;
             if due && session.fault == Some(Fault::CutRequest) {
-                part = &part[..usize::try_from(session.after.saturating_sub(before)).unwrap_or_default().min(read)];
+                part = &part
+                    [..usize::try_from(session.after.saturating_sub(before)).unwrap_or_default().min(read)];
                 (&session.server).write_all(part).ok();
                 self.note("CutRequest");
                 break;

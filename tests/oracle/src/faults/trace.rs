@@ -16,7 +16,8 @@ fn probe_strace() -> Result<(), String> {
     tool("strace")?;
     let mut sleeper = Command::new("sleep").arg("30").spawn().map_err(|error| error.to_string())?;
     let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
-    let attached = Trace::attach(sleeper.id(), "nanosleep,clock_nanosleep", "delay_enter=1", &folder.path().join("log"));
+    let attached =
+        Trace::attach(sleeper.id(), "nanosleep,clock_nanosleep", "delay_enter=1", &folder.path().join("log"));
     let works = attached.map(Trace::detach);
     sleeper.kill().ok();
     sleeper.wait().ok();
@@ -59,7 +60,10 @@ impl Trace {
     #[must_use]
     pub fn injected(&self) -> u64 {
         let text = std::fs::read(&self.log).unwrap_or_default();
-        String::from_utf8_lossy(&text).lines().filter(|line| line.contains("(INJECTED)") || line.contains("(DELAYED)")).count() as u64
+        String::from_utf8_lossy(&text)
+            .lines()
+            .filter(|line| line.contains("(INJECTED)") || line.contains("(DELAYED)"))
+            .count() as u64
     }
 
     /// Takes it off; the process goes on as if nothing had been.

@@ -7,8 +7,6 @@ use super::{Observer, Sighting};
 /// Everything in a folder, files that were set aside included.
 pub struct FilesReader {
     folder: PathBuf,
-    /// Engine and sink settings of the file, like `, rotate: {size: 1MiB}`.
-    settings: String,
 }
 
 impl FilesReader {
@@ -18,13 +16,7 @@ impl FilesReader {
     pub fn new(folder: impl Into<PathBuf>) -> Self {
         let folder = folder.into();
         std::fs::create_dir_all(&folder).unwrap();
-        Self { folder, settings: String::new() }
-    }
-
-    #[must_use]
-    pub fn with(mut self, settings: &str) -> Self {
-        self.settings = settings.into();
-        self
+        Self { folder }
     }
 
     fn files(&self) -> Vec<PathBuf> {
@@ -44,7 +36,7 @@ impl Observer for FilesReader {
     }
 
     fn sink(&self) -> String {
-        format!("files: {{path: \"{}\"{}}}", self.folder.join("out.ndjson").display(), self.settings)
+        format!("files: {{path: \"{}\"}}", self.folder.join("out.ndjson").display())
     }
 
     fn progress(&mut self) -> u64 {

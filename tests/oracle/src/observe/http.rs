@@ -5,7 +5,6 @@ use std::fs::File;
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use karez_tests::{Json, Receiver, Reply, Seen};
@@ -62,8 +61,6 @@ struct Notes {
 pub struct Http {
     receiver: Receiver,
     notes: Arc<Mutex<Notes>>,
-    /// Requests by what was done with them.
-    misbehaved: Arc<AtomicU64>,
     /// The address to send to in place of the receiver's own: a proxy before it.
     through: Option<String>,
     keys: String,
@@ -85,13 +82,10 @@ impl Http {
             taken: Vec::new(),
             random: seed.of("http").random(),
         }));
-        let misbehaved = Arc::new(AtomicU64::new(0));
         let receiver = Receiver::start();
-        let http =
-            Self {
+        let http = Self {
             receiver,
             notes,
-            misbehaved,
             through: None,
             keys: String::new(),
             instead: None,
@@ -103,7 +97,7 @@ impl Http {
 
     /// From now on; requests that hang are let go.
     pub fn behave(&self, manner: Manner) {
-        let (notes, misbehaved) = (Arc::clone(&self.notes), Arc::clone(&self.misbehaved));
+        let notes = Arc::clone(&self.notes);
         self.receiver.answer(move |seen| {
             let mut notes = notes.lock().unwrap();
             // One that was taken and hung is never answered.
@@ -112,9 +106,6 @@ impl Http {
             }
             let (taken, reply) = manner.decide(seen, &mut notes.random);
             notes.note(seen, taken, reply);
-            if reply != Reply::Status(200) {
-                misbehaved.fetch_add(1, Ordering::Relaxed);
-            }
             reply
         });
     }
@@ -152,16 +143,6 @@ impl Http {
     #[must_use]
     pub fn url(&self) -> String {
         self.through.clone().unwrap_or_else(|| self.receiver.url("/"))
-    }
-
-    /// Requests that were not simply taken.
-    #[must_use]
-    pub fn misbehaved(&self) -> Arc<AtomicU64> {
-        Arc::clone(&self.misbehaved)
-    }
-
-    pub fn receiver(&mut self) -> &mut Receiver {
-        &mut self.receiver
     }
 }
 
@@ -201,7 +182,8 @@ impl Notes {
         let key = seen.header("idempotency-key").map(str::to_owned);
         let body = String::from_utf8_lossy(&seen.body);
         let word = if taken { "taken" } else { "not-taken" };
-        writeln!(self.file, "{} {word} {reply:?} {} {body}", seen.number, key.as_deref().unwrap_or("-")).unwrap();
+        writeln!(self.file, "{} {word} {reply:?} {} {body}", seen.number, key.as_deref().unwrap_or("-"))
+            .unwrap();
         if reply == Reply::Hang {
             self.decided.insert(seen.number, reply);
         }

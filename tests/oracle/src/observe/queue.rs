@@ -28,7 +28,14 @@ impl QueueReader {
     pub fn new(broker: &Rabbit, queue: &str, log: &Path) -> Self {
         broker.lock().unwrap().look().queue(queue);
         let file = File::create(log).unwrap();
-        Self { broker: broker.clone(), queue: queue.into(), look: None, through: None, file, taken: Vec::new() }
+        Self {
+            broker: broker.clone(),
+            queue: queue.into(),
+            look: None,
+            through: None,
+            file,
+            taken: Vec::new(),
+        }
     }
 
     /// Karez publishes there: a proxy before the broker.

@@ -5,7 +5,7 @@ mod lines;
 mod queue;
 mod webhook;
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -52,11 +52,22 @@ pub struct Pace {
     pub senders: u16,
     /// Between two events of one sender.
     pub pause: Duration,
+    /// What a sender does after silence.
+    pub silence: Silence,
+}
+
+/// What follows an attempt without an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Silence {
+    /// As its kind does: some give up now and then.
+    Natural,
+    /// It is always tried again.
+    TryAgain,
 }
 
 impl Default for Pace {
     fn default() -> Self {
-        Self { senders: 4, pause: Duration::ZERO }
+        Self { senders: 4, pause: Duration::ZERO, silence: Silence::Natural }
     }
 }
 
@@ -68,8 +79,6 @@ struct Shared {
     paused: AtomicBool,
     /// Senders that are in the middle of an event.
     busy: AtomicU32,
-    limit: AtomicU64,
-    sent: AtomicU64,
     /// The next number of each sender, kept over several loads.
     next: Mutex<Vec<u32>>,
 }
@@ -98,13 +107,11 @@ impl Load {
             stop: AtomicBool::new(false),
             paused: AtomicBool::new(false),
             busy: AtomicU32::new(0),
-            limit: AtomicU64::new(u64::MAX),
-            sent: AtomicU64::new(0),
             next: Mutex::new(numbers),
         });
         let sender = |number| {
             let shared = Arc::clone(&shared);
-            std::thread::spawn(move || shared.send(number, pace.pause))
+            std::thread::spawn(move || shared.send(number, pace))
         };
         Self { senders: (0..pace.senders).map(sender).collect(), shared }
     }
@@ -117,11 +124,6 @@ impl Load {
 
     pub fn go_on(&self) {
         self.shared.paused.store(false, Ordering::SeqCst);
-    }
-
-    /// No more events than so many in all.
-    pub fn at_most(&self, events: u64) {
-        self.shared.limit.store(events, Ordering::SeqCst);
     }
 
     /// Each sender finishes its event. Returns the next number of each.
@@ -139,28 +141,26 @@ impl Load {
 }
 
 impl Shared {
-    fn send(&self, number: u16, pause: Duration) {
+    fn send(&self, number: u16, pace: Pace) {
         let mut sender = self.producer.sender(number);
         let mut random = crate::Seed(u64::from(number)).of(&format!("{:x}", self.maker.run)).random();
         let index = usize::from(number);
         while !self.stop.load(Ordering::SeqCst) {
             self.busy.fetch_add(1, Ordering::SeqCst);
-            let held = self.paused.load(Ordering::SeqCst)
-                || self.sent.load(Ordering::SeqCst) >= self.limit.load(Ordering::SeqCst);
-            if held {
+            if self.paused.load(Ordering::SeqCst) {
                 self.busy.fetch_sub(1, Ordering::SeqCst);
                 std::thread::sleep(AGAIN);
                 continue;
             }
-            self.sent.fetch_add(1, Ordering::SeqCst);
             let sequence = self.next.lock().unwrap()[index];
             let event = self.maker.event(number, sequence);
-            let gives_up = self.producer.gives_up() && random.random_range(0..GIVEN_UP) == 0;
+            let may_give_up = self.producer.gives_up() && pace.silence == Silence::Natural;
+            let gives_up = may_give_up && random.random_range(0..GIVEN_UP) == 0;
             self.settle(&mut *sender, &event, gives_up);
             self.next.lock().unwrap()[index] = sequence + 1;
             self.busy.fetch_sub(1, Ordering::SeqCst);
-            if pause > Duration::ZERO {
-                std::thread::sleep(pause);
+            if pace.pause > Duration::ZERO {
+                std::thread::sleep(pace.pause);
             }
         }
     }

@@ -86,7 +86,7 @@ fn bounded(code: &str) -> Result<(), Mistake> {
             b'|' | b',' | b'-' | b'+' | b'?' | b':' | b';' => operators += 1,
             _ => {}
         }
-        let words = code[..at].len() / 4;
+        let words = at / 4;
         if depth > MAX_DEPTH || operators > 4 * MAX_DEPTH + words {
             return Err(Mistake::new(at..at, "the program is nested too deep"));
         }

@@ -221,7 +221,7 @@ fn element_without_a_dot(protected: &Protected) -> Option<Mistake> {
         inside && before.ends_with(is_name)
     })?;
     let end = source[open..].find(']').map_or(source.len(), |length| open + length + 1);
-    let start = source[..open].rfind(|c| !is_name(c) && c != '.').map_or(0, |at| at + 1);
+    let start = source[..open].trim_end_matches(|c| is_name(c) || c == '.').len();
     let (name, element) = (&source[start..open], &source[open..end]);
     Some(
         Mistake::new(protected.bytes(start..end), "an element of a list stands behind a dot")
