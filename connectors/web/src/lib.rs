@@ -10,6 +10,7 @@ mod testing;
 use karez_api::Component;
 
 pub use http::retry_after;
+pub use webhook::provider::{Provider, providers};
 
 /// The components of this crate.
 #[must_use]

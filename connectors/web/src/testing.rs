@@ -15,24 +15,36 @@ use tokio::sync::Notify;
 pub(crate) const NOW: Millis = Millis(1_795_515_300_000);
 
 /// Nobody waits here until a test says that the time is over.
-#[derive(Clone, Default)]
-pub(crate) struct TestClock(Arc<Notify>);
+#[derive(Clone)]
+pub(crate) struct TestClock {
+    wait: Arc<Notify>,
+    now: Millis,
+}
+
+impl Default for TestClock {
+    fn default() -> Self {
+        Self::at(NOW)
+    }
+}
 
 impl TestClock {
+    pub(crate) fn at(now: Millis) -> Self {
+        Self { wait: Arc::default(), now }
+    }
     pub(crate) fn end_wait(&self) {
-        self.0.notify_one();
+        self.wait.notify_one();
     }
 }
 
 impl Clock for TestClock {
     fn now(&self) -> Millis {
-        NOW
+        self.now
     }
     fn instant(&self) -> Instant {
         Instant::now()
     }
     fn sleep(&self, _: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-        let over = Arc::clone(&self.0);
+        let over = Arc::clone(&self.wait);
         Box::pin(async move { over.notified().await })
     }
 }
@@ -183,6 +195,7 @@ pub(crate) struct Engine {
     pub(crate) verdicts: Mutex<VecDeque<Accepted>>,
     pub(crate) incoming: Mutex<Vec<Incoming>>,
     pub(crate) refused: Mutex<Vec<&'static str>>,
+    pub(crate) answered: Mutex<Vec<&'static str>>,
     pub(crate) mounted: Mutex<Option<(String, Arc<dyn Endpoint>)>>,
 }
 
@@ -195,6 +208,9 @@ impl Intake for Engine {
     }
     fn refused(&self, reason: &'static str) {
         self.refused.lock().unwrap().push(reason);
+    }
+    fn answered(&self, kind: &'static str) {
+        self.answered.lock().unwrap().push(kind);
     }
 }
 
@@ -211,11 +227,21 @@ pub(crate) async fn open_webhook(
     engine: &Arc<Engine>,
     decode: Decode,
 ) -> (String, Arc<dyn Endpoint>) {
+    open_webhook_at(plan, engine, decode, NOW).await
+}
+
+/// The same, with another time on the clock.
+pub(crate) async fn open_webhook_at(
+    plan: &dyn SourcePlan,
+    engine: &Arc<Engine>,
+    decode: Decode,
+    now: Millis,
+) -> (String, Arc<dyn Endpoint>) {
     let cx = SourceContext {
         pipeline: "orders".into(),
         source: "source".into(),
         positions: Default::default(),
-        clock: Arc::new(TestClock::default()),
+        clock: Arc::new(TestClock::at(now)),
         tasks: Arc::new(NoTasks),
         ingress: Arc::clone(engine) as _,
         intake: Arc::clone(engine) as _,

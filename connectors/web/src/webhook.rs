@@ -3,8 +3,10 @@
 
 mod answer;
 mod endpoint;
+mod handshake;
 mod headers;
 mod identity;
+pub(crate) mod provider;
 mod verify;
 
 use std::sync::Arc;
@@ -12,15 +14,17 @@ use std::sync::Arc;
 use ::http::{HeaderName, Method};
 use async_trait::async_trait;
 use karez_api::{
-    ByteSize, Checker, Claim, Fault, Json, LARGEST_RECORD, Opened, Path, Problem, Replay, SourceContext,
-    SourcePlan, SourceSpec, Value,
+    ByteSize, Checker, Claim, Decode, Dedup, DedupScope, Evaluate, Fault, Json, LARGEST_RECORD, Opened, Path,
+    Problem, Record, Replay, SourceContext, SourcePlan, SourceSpec, Value,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use endpoint::Webhooks;
+use handshake::{HandshakeSpec, Handshakes, Secrets};
 use identity::Taken;
-use verify::{Verifier, Verify};
+use provider::{Naming, Provider};
+use verify::{PublicUrl, Verifier, Verify, Wanted};
 
 /// Where the ingress listener serves webhooks.
 const PREFIX: &str = "/webhooks";
@@ -36,6 +40,9 @@ pub(crate) struct Webhook {
     methods: Vec<String>,
     /// How a request proves that it comes from the right sender. Required; `none` needs a reason.
     verify: Option<Verify>,
+    /// The address that the sender knows this webhook by, like `https://hooks.example.com/webhooks/orders`. Only
+    /// schemes that sign the address need it.
+    public_url: Option<String>,
     /// Event types that are wanted; others are answered with 200 and counted as filtered. Default: all.
     events: Option<Vec<String>>,
     /// Where the event type stands: `{header: X-GitHub-Event}`, or a value like `$.type`.
@@ -48,6 +55,10 @@ pub(crate) struct Webhook {
     #[serde(default)]
     #[schemars(extend("x-karez-kind" = "value"))]
     delivery_id: Option<Json>,
+    /// Requests that are answered here and become no record, like a challenge when a webhook is registered. The
+    /// provider's own come by themselves.
+    #[serde(default)]
+    handshakes: Vec<HandshakeSpec>,
     /// Largest body; a larger one is answered with 413. Default 1MiB, at most 60MiB: what the journal takes.
     #[serde(default = "one_mebibyte")]
     max_body: ByteSize,
@@ -68,19 +79,23 @@ impl SourceSpec for Webhook {
         let path = checked_path(cx, &self.path);
         let methods = checked_methods(cx, &self.methods);
         let max_body = checked_size(cx, self.max_body);
-        let verifier = match self.verify {
-            Some(verify) => verify.check(cx),
-            None => {
-                cx.report(
-                    Problem::error("missing-verify", Path::root(), "a webhook needs `verify`: without it anybody can post").help(
-                        "add verify: {hmac: {algorithm: sha256, header: X-Signature, secret: \"${SECRET}\"}}, \
-                         token, basic, or none: {reason: \"…\"} if it is meant",
-                    ),
-                );
-                None
-            }
+        let proof = self.verify.map(|verify| Proof::check(cx, verify, self.public_url, self.handshakes));
+        if proof.is_none() {
+            cx.report(
+                Problem::error("missing-verify", Path::root(), "a webhook needs `verify`: without it anybody can post").help(
+                    "add verify: {hmac: {algorithm: sha256, header: X-Signature, secret: \"${SECRET}\"}}, \
+                     token, basic, or none: {reason: \"…\"} if it is meant",
+                ),
+            );
+        }
+        let proof = proof.flatten();
+        // What the file says counts more than what is known of the provider.
+        let provider = proof.as_ref().and_then(|proof| proof.provider);
+        let known = |naming: fn(&'static Provider) -> &'static Naming| {
+            provider.map(naming).filter(|naming| !naming.is_empty()).map(Taken::Provider)
         };
-        if self.events.is_some() && self.event_type.is_none() {
+        let types_are_known = self.event_type.is_some() || known(Provider::event_type).is_some();
+        if self.events.is_some() && !types_are_known && (proof.is_some() || self.event_type.is_none()) {
             cx.report(
                 Problem::error(
                     "missing-event-type",
@@ -93,18 +108,63 @@ impl SourceSpec for Webhook {
         }
         let event_type = optional(self.event_type, |setting| taken(cx, "event_type", setting))?;
         let delivery_id = optional(self.delivery_id, |setting| taken(cx, "delivery_id", setting))?;
+        let proof = proof?;
         Some(Box::new(Plan {
             path: path?,
             parts: Arc::new(Parts {
                 methods: methods?,
-                verifier: verifier?,
+                verifier: proof.verifier,
+                handshakes: proof.handshakes,
+                provider,
                 events: self.events,
-                event_type,
-                delivery_id,
+                event_type: event_type.or_else(|| known(Provider::event_type)),
+                delivery_id: delivery_id.or_else(|| Some(Taken::Provider(provider?.event_id()))),
                 max_body: max_body?,
             }),
         }))
     }
+}
+
+/// What is checked together: how a request is verified, and what is answered without becoming a record.
+struct Proof {
+    verifier: Verifier,
+    handshakes: Handshakes,
+    provider: Option<&'static Provider>,
+}
+
+impl Proof {
+    fn check(
+        cx: &Checker<'_>,
+        verify: Verify,
+        public_url: Option<String>,
+        handshakes: Vec<HandshakeSpec>,
+    ) -> Option<Self> {
+        let provider = verify.provider();
+        let public_url = match public_url {
+            None => None,
+            Some(url) => Some(checked_url(cx, &url)?),
+        };
+        let wanted = Wanted {
+            public_url,
+            verify_token: handshakes.iter().any(HandshakeSpec::wants_verify_token),
+        };
+        let (verify_token, secrets) = (verify.verify_token().cloned(), verify.secret_texts());
+        let verifier = verify.check(cx, wanted)?;
+        let with = Secrets { verify_token: verify_token.as_ref(), secrets: &secrets };
+        let of_provider = provider.map(Provider::handshakes).unwrap_or_default();
+        let handshakes = Handshakes::check(cx, handshakes, of_provider, &with)?;
+        Some(Self { verifier, handshakes, provider })
+    }
+}
+
+fn checked_url(cx: &Checker<'_>, url: &str) -> Option<PublicUrl> {
+    let report = |what| {
+        cx.report(
+            Problem::error("bad-url", Path::root().field("public_url"), what)
+                .help("write it as the sender has it, like https://hooks.example.com/webhooks/orders"),
+        );
+    };
+    PublicUrl::parse(url).map_err(report).ok()
 }
 
 /// Nothing where nothing was set; `None` outside where it is wrong.
@@ -169,6 +229,11 @@ fn checked_path(cx: &Checker<'_>, path: &str) -> Option<String> {
             .help("begin with `/`, use letters, digits, `-`, `.`, `_` and `~` between slashes, like /stripe"),
         );
     }
+    if let Some(behind) = path.strip_prefix(PREFIX).filter(|behind| fine && behind.starts_with('/')) {
+        let at = cx.at.field("path");
+        let message = format!("this is served at {PREFIX}{path}");
+        cx.scope.warn(Problem::warning("doubled-path", at, message).help(format_args!("write {behind}")));
+    }
     fine.then(|| format!("{PREFIX}{path}"))
 }
 
@@ -180,18 +245,22 @@ fn checked_methods(cx: &Checker<'_>, methods: &[String]) -> Option<Vec<Method>> 
         );
         return None;
     }
-    let known = [Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::GET];
-    let mut found = Vec::new();
-    for (index, name) in methods.iter().enumerate() {
-        match known.iter().find(|method| method.as_str() == name) {
-            Some(method) => found.push(method.clone()),
-            None => cx.report(
-                Problem::error("bad-method", at.index(index), format!("{name:?} is not a method to accept"))
-                    .help("one of POST, PUT, PATCH, DELETE, GET"),
-            ),
-        }
-    }
+    let numbered = methods.iter().enumerate();
+    let found: Vec<Method> =
+        numbered.filter_map(|(index, name)| checked_method(cx, &at.index(index), name)).collect();
     (found.len() == methods.len()).then_some(found)
+}
+
+fn checked_method(cx: &Checker<'_>, at: &Path, name: &str) -> Option<Method> {
+    let known = [Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::GET];
+    let found = known.into_iter().find(|method| method.as_str() == name);
+    if found.is_none() {
+        cx.report(
+            Problem::error("bad-method", at.clone(), format!("{name:?} is not a method to accept"))
+                .help("one of POST, PUT, PATCH, DELETE, GET"),
+        );
+    }
+    found
 }
 
 fn checked_size(cx: &Checker<'_>, size: ByteSize) -> Option<usize> {
@@ -210,10 +279,21 @@ fn checked_size(cx: &Checker<'_>, size: ByteSize) -> Option<usize> {
 struct Parts {
     methods: Vec<Method>,
     verifier: Verifier,
+    handshakes: Handshakes,
+    provider: Option<&'static Provider>,
     events: Option<Vec<String>>,
     event_type: Option<Taken>,
     delivery_id: Option<Taken>,
     max_body: usize,
+}
+
+/// What a provider's deliveries are deduplicated by: the sender's id, or the hash in its place.
+struct Id;
+
+impl Evaluate<Option<Json>> for Id {
+    fn eval(&self, record: &Record) -> Result<Option<Json>, Fault> {
+        Ok(Some(record.id().to_string().into()))
+    }
 }
 
 struct Plan {
@@ -232,6 +312,13 @@ impl SourcePlan for Plan {
     }
     fn has_identity(&self) -> bool {
         self.parts.delivery_id.is_some()
+    }
+    fn default_decode(&self) -> Decode {
+        self.parts.provider.and_then(Provider::decode).unwrap_or(Decode::Json)
+    }
+    fn default_dedup(&self) -> Option<Dedup> {
+        let ttl = self.parts.provider?.dedup_window();
+        Some(Dedup { key: Arc::new(Id), ttl, scope: DedupScope::Source })
     }
     fn ends(&self) -> bool {
         false

@@ -39,6 +39,8 @@ pub trait Intake: Send + Sync {
     async fn accept(&self, incoming: Incoming) -> Accepted;
     /// Counts a request that was turned away before it could be accepted, by reason (`signature`, `method`).
     fn refused(&self, reason: &'static str);
+    /// Counts a request that was answered without becoming a record, by kind (`handshake`).
+    fn answered(&self, _kind: &'static str) {}
 }
 
 /// What an endpoint sees of a request beside its body.

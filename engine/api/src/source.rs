@@ -188,6 +188,10 @@ pub trait SourcePlan: Send + Sync {
     fn default_decode(&self) -> Decode {
         Decode::Json
     }
+    /// How its records are deduplicated where the file does not say; by default they are not.
+    fn default_dedup(&self) -> Option<crate::Dedup> {
+        None
+    }
     /// Connects.
     ///
     /// # Errors

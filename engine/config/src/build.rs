@@ -159,7 +159,7 @@ impl Builder<'_> {
             decode: keys.decode.unwrap_or_else(|| plan.default_decode()),
             split: split?,
             id,
-            dedup: dedup?,
+            dedup: dedup?.or_else(|| plan.default_dedup()),
             order_by: order_by?,
             journal,
             concurrency: keys.concurrency.map(std::num::NonZero::get),

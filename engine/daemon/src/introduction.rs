@@ -24,7 +24,8 @@ pub(crate) fn introduce(fleet: &Fleet, addresses: Addresses) {
     }
     say(&format!("  admin     http://{}  (/healthz, /metrics; /api needs the token)", addresses.admin));
     let pipelines = fleet.pipelines();
-    say(&format!("  {}", counted(pipelines.len(), "pipeline")));
+    let first = if pipelines.is_empty() { "; `karez new NAME` writes a first one" } else { "" };
+    say(&format!("  {}{first}", counted(pipelines.len(), "pipeline")));
     for (name, running) in pipelines.iter().take(NAMED) {
         say(&format!("    {name}: {}", running.summary));
     }

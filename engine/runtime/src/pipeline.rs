@@ -338,7 +338,7 @@ impl Pipeline {
         });
         match waiting.await {
             Ok(Ok(Replayed::Ended(End::DeadLettered))) => {
-                Err(Fault::validation("failed_again", "it failed again and is a new dead letter"))
+                Err(Fault::validation("failed_again", "it failed again and is a dead letter again"))
             }
             Ok(Ok(Replayed::Ended(_))) => Ok(()),
             Ok(Ok(Replayed::UnknownNode)) => {

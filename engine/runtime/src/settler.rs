@@ -12,7 +12,7 @@ use karez_api::{
 };
 use tokio::sync::{mpsc, oneshot};
 
-use crate::core::{Lanes, Saves, SettledItem, Via};
+use crate::core::{Delivered, Lanes, Saves, SettledItem, Via};
 use crate::planted;
 
 /// Positions are saved at most this often; a crash repeats at most what was settled since.
@@ -72,7 +72,7 @@ pub(crate) struct Settler {
     lanes: Lanes,
     saves: Saves,
     /// Ledger entries to forget after the next save.
-    forget: Vec<(u16, u128)>,
+    forget: Vec<Delivered>,
 }
 
 impl Settler {
@@ -119,6 +119,10 @@ impl Settler {
                 }
                 Some(Notice::Items(items)) => self.settle(items).await,
                 Some(Notice::Renumber { source, sinks }) => {
+                    let number =
+                        |name: &SinkName| sinks.iter().position(|new| new == name).map(|at| at as u16);
+                    let moved: Vec<Option<u16>> = self.sinks.iter().map(number).collect();
+                    self.forget.extend(self.lanes.renumber(&moved));
                     // Entries to forget are under the old numbers.
                     self.save().await;
                     (self.source, self.sinks) = (source, sinks);
@@ -151,7 +155,9 @@ impl Settler {
             }
         };
         if planted::checkpoint_ahead() {
-            numbers.iter().flatten().for_each(|number| self.lanes.settle(&lane, *number, &mut self.saves));
+            for number in numbers.iter().flatten() {
+                self.lanes.settle(&lane, *number, Vec::new(), &mut self.saves);
+            }
         }
         self.batches.insert(batch, Batch { lane, numbers, open: records, ack });
     }
@@ -162,7 +168,7 @@ impl Settler {
         fail::fail_point!("crash::remembered");
         let mut journal = Vec::new();
         let mut parts: BTreeMap<u64, Vec<(u32, Verdict)>> = BTreeMap::new();
-        let mut delivered: BTreeMap<u64, Vec<(u16, u128)>> = BTreeMap::new();
+        let mut delivered: BTreeMap<u64, Vec<Vec<Delivered>>> = BTreeMap::new();
         for item in items {
             match item.via {
                 Via::Journal(sequence) => {
@@ -171,7 +177,7 @@ impl Settler {
                 }
                 Via::Batch { batch, index, .. } => {
                     parts.entry(batch).or_default().push((index, item.verdict));
-                    delivered.entry(batch).or_default().extend(item.delivered);
+                    delivered.entry(batch).or_default().push(item.delivered);
                 }
                 Via::Replay { .. } => self.forget.extend(item.delivered),
             }
@@ -180,9 +186,7 @@ impl Settler {
             self.events.settle(&self.stream, journal);
         }
         for (batch, part) in parts {
-            if self.acknowledge(batch, part).await {
-                self.forget.extend(delivered.remove(&batch).unwrap_or_default());
-            }
+            self.acknowledge(batch, part, delivered.remove(&batch).unwrap_or_default()).await;
         }
     }
 
@@ -205,14 +209,19 @@ impl Settler {
         self.report(Report::Remembered(keys)).await;
     }
 
-    /// Tells the source; false if it will give these records again all the same, and the ledger must still know them then.
-    async fn acknowledge(&mut self, number: u64, part: Vec<(u32, Verdict)>) -> bool {
-        let Some(batch) = self.batches.get_mut(&number) else { return false };
+    /// Tells the source. What it will give again all the same the ledger must still know then: that is forgotten
+    /// once the source has heard of it and, where positions are saved, once one has passed it.
+    async fn acknowledge(&mut self, number: u64, part: Vec<(u32, Verdict)>, delivered: Vec<Vec<Delivered>>) {
+        let Some(batch) = self.batches.get_mut(&number) else { return };
         batch.open -= part.len() as u32;
-        if let Some(numbers) = &batch.numbers {
-            for (index, verdict) in &part {
-                if !matches!(verdict, Verdict::Returned) {
-                    self.lanes.settle(&batch.lane, numbers[*index as usize], &mut self.saves);
+        let mut through = Vec::new();
+        for ((index, verdict), delivered) in part.iter().zip(delivered) {
+            match &batch.numbers {
+                None => through.extend(delivered),
+                Some(_) if matches!(verdict, Verdict::Returned) => {}
+                Some(numbers) => {
+                    let number = numbers[*index as usize];
+                    through.extend(self.lanes.settle(&batch.lane, number, delivered, &mut self.saves));
                 }
             }
         }
@@ -223,12 +232,9 @@ impl Settler {
             self.batches.remove(&number);
         }
         match answer {
-            Ok(Settled::Done) => true,
-            Ok(Settled::Stale) => false,
-            Err(fault) => {
-                self.report(Report::AckFailed { source: self.source, fault }).await;
-                false
-            }
+            Ok(Settled::Done) => self.forget.extend(through),
+            Ok(Settled::Stale) => {}
+            Err(fault) => self.report(Report::AckFailed { source: self.source, fault }).await,
         }
     }
 

@@ -32,7 +32,8 @@ pub fn file_records(data: &[u8]) {
 fn assert_ordered(records: &[Piece], text: &Bytes, limit: usize) {
     let mut at = 0;
     for record in records {
-        assert!(record.start >= at && record.end > record.start && record.end <= text.len() as u64);
+        assert!(record.start >= at && record.end >= record.start && record.end <= text.len() as u64);
+        assert!(record.end > record.start || record.refusal.is_some());
         let bytes = record.body.bytes();
         assert!(record.refusal.is_some() || record.end - record.start <= limit as u64 + 4, "{bytes:?}");
         at = record.end;

@@ -1,6 +1,6 @@
 //! A lane: one producer, one pipeline, one observer, and the account of what went in and came out.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,6 +34,8 @@ pub struct Lane {
     pub pair: String,
     pub producer: Arc<dyn Producer>,
     pub observer: Box<dyn Observer>,
+    /// A second sink of the same pipeline, which gets the same.
+    pub branch: Option<Box<dyn Observer>>,
     pub ledger: Arc<Ledger>,
     pub maker: Maker,
     pub expect: Expect,
@@ -55,7 +57,7 @@ impl Lane {
     /// The folder cannot be made.
     #[must_use]
     pub fn new(folder: &Path, name: &str, seed: Seed, from: From, to: To) -> Self {
-        let at = folder.join(format!("lane-{name}"));
+        let at = place(folder, name);
         std::fs::create_dir_all(&at).unwrap();
         let queue = |end: &str| format!("{end}-{name}-{:08x}", seed.of("queue").0 as u32);
         let producer: Arc<dyn Producer> = match from {
@@ -64,11 +66,7 @@ impl Lane {
             From::SharedLines => Arc::new(Lines::new(at.join("in")).shared()),
             From::Queue => Arc::new(Queue::new(&broker(), &queue("in"))),
         };
-        let observer: Box<dyn Observer> = match to {
-            To::Http(manner) => Box::new(Http::start(&at.join("observed.log"), seed, manner)),
-            To::Files => Box::new(FilesReader::new(at.join("out"))),
-            To::Queue => Box::new(QueueReader::new(&broker(), &queue("out"), &at.join("observed.log"))),
-        };
+        let observer = far_end(&at, &queue("out"), seed, to);
         let middle = match from {
             // A sender tries again after silence, so it needs the key; a journal has no order of its own.
             From::Webhook => "dedup: {key: $.id, ttl: 1h}\norder_by: $.key\n",
@@ -86,6 +84,7 @@ impl Lane {
             pair: format!("{}->{}", producer.name(), observer.name()),
             producer,
             observer,
+            branch: None,
             ledger: Arc::new(Ledger::create(&at.join("ledger.log"))),
             maker: Maker::new(seed, Sizes::Mixed),
             expect,
@@ -109,16 +108,39 @@ impl Lane {
         self.maker = Maker::new(seed, sizes);
     }
 
+    /// A second sink beside the first, in the same `folder`.
+    pub fn fan_out(&mut self, folder: &Path, to: To) {
+        let at = place(folder, &self.name).join("branch");
+        std::fs::create_dir_all(&at).unwrap();
+        let seed = self.maker.seed().of("branch");
+        self.branch = Some(far_end(&at, &format!("branch-{:08x}", seed.0 as u32), seed, to));
+    }
+
+    /// What one of the two sinks is called in the table.
+    #[must_use]
+    pub fn branch_pair(&self) -> String {
+        let name = self.branch.as_ref().map_or("", |branch| branch.name());
+        format!("{}->+{name}", self.producer.name())
+    }
+
     /// The pipeline's file.
     #[must_use]
     pub fn pipeline(&self) -> String {
+        if let Some(branch) = &self.branch {
+            let (first, second) = (sink(&*self.observer), sink(&**branch));
+            return format!(
+                "sources: {{source: {{{}{}}}}}\n{}sinks: {{sink: {{{first}}}, branch: {{{second}}}}}\n",
+                self.producer.source(),
+                self.source_keys,
+                self.middle
+            );
+        }
         format!(
-            "source: {{{}{}}}\n{}sink: {{{}{}}}\n",
+            "source: {{{}{}}}\n{}sink: {{{}}}\n",
             self.producer.source(),
             self.source_keys,
             self.middle,
-            self.observer.sink(),
-            self.observer.keys()
+            sink(&*self.observer)
         )
     }
 
@@ -143,4 +165,20 @@ impl Lane {
             self.next = load.finish();
         }
     }
+}
+
+fn place(folder: &Path, name: &str) -> PathBuf {
+    folder.join(format!("lane-{name}"))
+}
+
+fn far_end(at: &Path, queue: &str, seed: Seed, to: To) -> Box<dyn Observer> {
+    match to {
+        To::Http(manner) => Box::new(Http::start(&at.join("observed.log"), seed, manner)),
+        To::Files => Box::new(FilesReader::new(at.join("out"))),
+        To::Queue => Box::new(QueueReader::new(&broker(), queue, &at.join("observed.log"))),
+    }
+}
+
+fn sink(observer: &dyn Observer) -> String {
+    format!("{}{}", observer.sink(), observer.keys())
 }

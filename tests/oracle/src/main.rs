@@ -18,7 +18,7 @@ struct Arguments {
     /// Only these cases, whatever the tier says
     #[arg(long = "case", value_name = "ID")]
     cases: Vec<String>,
-    /// Only this bug or crash point, of cases that go through many
+    /// Only this bug, crash point or lane, of cases that go through many
     #[arg(long, value_name = "NAME")]
     only: Option<String>,
     /// Everything random follows from it [default: a new one]

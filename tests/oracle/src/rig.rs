@@ -1,17 +1,20 @@
 //! A daemon with its lanes, and the phases that every case goes through: load and faults, heal, recover,
 //! drain, judge, probe. Nothing is asserted while faults go on, nothing is excused after.
 
-use std::collections::BTreeSet;
+mod judging;
+mod letters;
+
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use karez_tests::{Daemon, Folder, Launch, Metrics, Request, send};
+use karez_tests::{Daemon, Folder, Launch, Request, send};
+use rustix::process::Signal;
 
-use crate::faults::Disk;
+use crate::faults::{Disk, stands_still};
 use crate::lane::{From, Lane, To};
-use crate::produce::{Pace, probe};
+use crate::produce::Pace;
 use crate::run::Build;
-use crate::{Fate, Id, Seed, Verdict, judge, stuck};
+use crate::{Seed, Verdict, stuck};
 
 /// How long anything may go without progress before it counts as stuck.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -36,7 +39,7 @@ pub struct Rig {
     pub violations: Vec<String>,
     pub recoveries: Vec<Duration>,
     pub drains: Vec<Duration>,
-    /// Of the whole matrix: what a fault did not do is no proof.
+    /// What became of each lane, by its pair.
     pub judged: Vec<(String, Verdict)>,
 }
 
@@ -119,7 +122,10 @@ impl Rig {
     }
 
     pub fn progress(&mut self) -> u64 {
-        self.lanes.iter_mut().map(|lane| lane.observer.progress()).sum()
+        let ends = self.lanes.iter_mut().flat_map(|lane| {
+            std::iter::once(&mut lane.observer).chain(&mut lane.branch).map(|end| end.progress())
+        });
+        ends.sum()
     }
 
     /// Until so many more events are acknowledged in each lane.
@@ -161,7 +167,10 @@ impl Rig {
 
     /// Ends the load, heals, recovers, and drains.
     pub fn settle(&mut self) {
-        self.lanes.iter_mut().for_each(|lane| lane.observer.heal());
+        for lane in &mut self.lanes {
+            lane.observer.heal();
+            lane.branch.iter_mut().for_each(|branch| branch.heal());
+        }
         if !self.daemon.is_running() {
             self.restart();
         }
@@ -212,78 +221,10 @@ impl Rig {
     }
 
     fn is_drained(&mut self) -> bool {
-        self.is_at_rest() && (0..self.lanes.len()).all(|index| self.verdict(index).lost == 0)
-    }
-
-    pub fn verdict(&mut self, index: usize) -> Verdict {
-        let letters = self.letters(&self.lanes[index].name);
-        let lane = &mut self.lanes[index];
-        let letters =
-            letters.iter().filter_map(|body| lane.maker.recognise(body).ok()).collect::<BTreeSet<Id>>();
-        let accounts = lane.ledger.accounts();
-        judge(&lane.maker, &accounts, &lane.observer.sightings(), &letters, lane.expect)
-    }
-
-    /// The original bytes of each dead letter of a pipeline.
-    #[must_use]
-    pub fn letters(&self, pipeline: &str) -> Vec<Vec<u8>> {
-        let (mut bodies, mut after) = (Vec::new(), String::new());
-        loop {
-            let path = format!("dead-letters?pipeline={pipeline}&limit=1000{after}");
-            let Ok(answer) = self.daemon.ask("GET", &path) else { return bodies };
-            if answer.status != 200 {
-                return bodies;
-            }
-            let page = answer.json();
-            let page = page["dead_letters"].as_array().cloned().unwrap_or_default();
-            let Some(last) = page.last() else { return bodies };
-            after = format!("&after={}", last["id"].as_str().unwrap_or_default().replace('@', "%40"));
-            bodies.extend(page.iter().filter_map(|head| self.letter(head["id"].as_str()?)));
-        }
-    }
-
-    fn letter(&self, id: &str) -> Option<Vec<u8>> {
-        let answer = self.daemon.ask("GET", &format!("dead-letters/{}", id.replace('@', "%40"))).ok()?;
-        if answer.status != 200 {
-            return None;
-        }
-        Some(answer.json()["origin"]["body"].as_str()?.as_bytes().to_vec())
-    }
-
-    /// Replays every dead letter; how many there were.
-    pub fn replay_all(&mut self) -> u64 {
-        let mut replayed = 0;
-        loop {
-            let Ok(answer) = self.daemon.ask("GET", "dead-letters?limit=1000") else { return replayed };
-            let ids: Vec<String> = answer.json()["dead_letters"]
-                .as_array()
-                .map(|page| page.iter().filter_map(|head| Some(head["id"].as_str()?.to_owned())).collect())
-                .unwrap_or_default();
-            if ids.is_empty() {
-                return replayed;
-            }
-            for id in ids {
-                let path = format!("dead-letters/{}/replay", id.replace('@', "%40"));
-                match self.daemon.ask("POST", &path) {
-                    Ok(answer) if answer.status == 200 => replayed += 1,
-                    Ok(answer) => {
-                        self.violations.push(format!("a letter is not replayed: {}", answer.text()));
-                        return replayed;
-                    }
-                    Err(_) => return replayed,
-                }
-            }
-        }
-    }
-
-    /// Everything that is wrong so far.
-    #[must_use]
-    pub fn found(&self) -> Vec<String> {
-        let judged = self
-            .judged
-            .iter()
-            .flat_map(|(pair, verdict)| verdict.violations.iter().map(move |what| format!("{pair}: {what}")));
-        judged.chain(self.violations.iter().cloned()).collect()
+        self.is_at_rest()
+            && (0..self.lanes.len()).all(|index| {
+                self.verdict(index).lost == 0 && self.branch(index).is_none_or(|branch| branch.lost == 0)
+            })
     }
 
     /// Changes what stands in the middle of each pipeline and has it loaded.
@@ -305,6 +246,9 @@ impl Rig {
 
     /// Goes through a power cut: `disk` is where the state is.
     pub fn power_cut(&mut self, disk: &mut Disk) {
+        // Nobody works on without power: a sync that the kernel answers after the cut must not be believed.
+        self.daemon.signal(Signal::STOP);
+        stands_still(self.daemon.pid());
         let cut = disk.cut();
         self.daemon.end();
         let mended = cut.and_then(|()| disk.mend());
@@ -321,48 +265,6 @@ impl Rig {
         }
     }
 
-    /// Ledger against observations, counters against each other and, for a daemon that never died, against both.
-    pub fn judge(&mut self) {
-        let metrics = self.daemon.scrape().ok();
-        for index in 0..self.lanes.len() {
-            let mut verdict = self.verdict(index);
-            let lane = &self.lanes[index];
-            match &metrics {
-                Some(metrics) => {
-                    verdict.violations.extend(counters(metrics, lane, &verdict, self.lives == 1))
-                }
-                None => verdict.violations.push("no metrics".into()),
-            }
-            self.judged.push((self.lanes[index].pair.clone(), verdict));
-        }
-    }
-
-    /// A fresh event goes through every pipeline in time.
-    pub fn probe(&mut self) {
-        for index in 0..self.lanes.len() {
-            let lane = &mut self.lanes[index];
-            let event = probe(&lane.maker, lane.probes);
-            lane.probes += 1;
-            if (lane.expect.filtered)(event.id) {
-                continue;
-            }
-            let mut sender = lane.producer.sender(event.id.producer);
-            lane.ledger.attempts(event.id);
-            let fate = sender.attempt(&event);
-            lane.ledger.ended(event.id, fate);
-            let arrived = |rig: &mut Self| {
-                let lane = &mut rig.lanes[index];
-                let seen = lane.observer.sightings();
-                seen.iter().rev().any(|sighting| lane.maker.recognise(&sighting.body) == Ok(event.id))
-            };
-            if fate != Fate::Acked || !self.wait(PROBE, arrived) {
-                let pair = self.lanes[index].pair.clone();
-                let stuck = self.stuck(&format!("a fresh event does not go through {pair} ({fate:?})"));
-                self.violations.push(stuck);
-            }
-        }
-    }
-
     /// Another pace for all lanes, before they begin.
     pub fn pace(&mut self, pace: Pace) {
         self.lanes.iter_mut().for_each(|lane| lane.pace = pace);
@@ -373,27 +275,6 @@ impl Rig {
     pub fn admin_status(&self, path: &str) -> Option<u16> {
         send(self.daemon.admin(), &Request::get(path)).ok().map(|answer| answer.status)
     }
-}
-
-/// The counters of a lane against themselves; and against the ledger where one process counted everything.
-fn counters(metrics: &Metrics, lane: &Lane, verdict: &Verdict, whole: bool) -> Vec<String> {
-    let mut wrong = Vec::new();
-    wrong.extend(metrics.balance(&lane.name).err());
-    let held = metrics.in_flight(&lane.name);
-    if held != 0 {
-        wrong.push(format!("{held} in flight after the end"));
-    }
-    if whole {
-        let delivered = metrics.outcome(&lane.name, "delivered");
-        let letters = metrics.outcome(&lane.name, "dead_lettered");
-        if (delivered, letters) != (verdict.effective, verdict.dead_lettered) {
-            wrong.push(format!(
-                "counted {delivered} delivered and {letters} dead-lettered, seen {} and {}",
-                verdict.effective, verdict.dead_lettered
-            ));
-        }
-    }
-    wrong
 }
 
 /// The last part of a text.

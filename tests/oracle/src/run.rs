@@ -145,7 +145,8 @@ impl Run {
     }
 
     /// Ends a rig and takes over what it found. A folder in which nothing is wrong goes.
-    pub fn take(&mut self, rig: Rig, at_least: u64) {
+    pub fn take(&mut self, mut rig: Rig, at_least: u64) {
+        rig.close();
         let Rig { daemon, lanes, folder, violations, recoveries, drains, judged, .. } = rig;
         drop(daemon);
         drop(lanes);

@@ -189,7 +189,13 @@ impl CsvRows {
     fn make(&mut self, fields: usize) -> Option<(Option<Body>, Option<Refusal>)> {
         let row = match self.fields(fields) {
             Ok(row) => row,
-            Err(refusal) => return Some((None, Some(refusal))),
+            Err(refusal) => {
+                // The row behind a header that cannot be read is none.
+                if matches!(self.columns, Columns::Expected) {
+                    self.columns = Columns::Unusable;
+                }
+                return Some((None, Some(refusal)));
+            }
         };
         match &self.columns {
             Columns::Expected => match named(row) {
@@ -257,6 +263,7 @@ mod tests {
     fn rows_are_cut_alike_however_they_arrive() {
         let record = |text: &str, line: u64| (text.to_owned(), line);
         let long = format!("a\n{}\n\"x\"\n", "y".repeat(60));
+        let quoted = format!("a\n\"{}\n{}\"\nz\n", "y".repeat(30), "y".repeat(30));
         type Case<'a> = (&'a [u8], Vec<(String, u64)>);
         let cases: &[Case<'_>] = &[
             (b"b,a\n1,2\n", vec![record(r#"{"b":"1","a":"2"}"#, 2)]),
@@ -268,7 +275,10 @@ mod tests {
             (b"a,b\n1\n1,2\n", vec![record("!csv_fields", 2), record(r#"{"a":"1","b":"2"}"#, 3)]),
             (b"a\n\xff\n1\n", vec![record("!not_utf8", 2), record(r#"{"a":"1"}"#, 3)]),
             (b"a,a\n1,2\n", vec![record("!csv_header", 1)]),
+            (b"\xff\n1\n2\n", vec![record("!not_utf8", 1)]),
             (long.as_bytes(), vec![record("!too_long", 2), record(r#"{"a":"x"}"#, 3)]),
+            (quoted.as_bytes(), vec![record("!too_long", 2), record(r#"{"a":"z"}"#, 4)]),
+            (&quoted.as_bytes()[2..], vec![record("!too_long", 1)]),
         ];
         for (text, expected) in cases {
             for size in 1..=text.len() {

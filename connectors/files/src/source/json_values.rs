@@ -38,11 +38,20 @@ pub(crate) struct JsonValues {
     max: usize,
     line: u64,
     state: State,
+    skipping: Option<Skipping>,
+}
+
+/// A value beyond the limit, whose rest is passed over.
+struct Skipping {
+    start: u64,
+    line: u64,
+    kept: Bytes,
+    inside: Inside,
 }
 
 impl JsonValues {
     pub(crate) fn new(max: usize, line: u64, state: u8) -> Self {
-        Self { max, line, state: State::from_number(state) }
+        Self { max, line, state: State::from_number(state), skipping: None }
     }
 
     pub(crate) fn cut(&mut self, data: &Bytes, base: u64, more: More, out: &mut Vec<Cut>) -> usize {
@@ -52,6 +61,10 @@ impl JsonValues {
         }
         while at < data.len() && !is_full(out, at) {
             let byte = data[at];
+            if let Some(skipping) = self.skipping.take() {
+                at = self.skip(skipping, data, at, base, out);
+                continue;
+            }
             match (self.state, byte) {
                 (State::Lost, _) => return data.len(),
                 (_, b' ' | b'\t' | b'\r' | b'\n') => {
@@ -83,7 +96,14 @@ impl JsonValues {
                         None if more == More::Never => data.len() - at,
                         None if data.len() - at <= self.max => break,
                         None => {
-                            self.lose(data, at, base, too_long("value", self.max), out);
+                            self.skipping = Some(Skipping {
+                                start: base + at as u64,
+                                line: self.line + 1,
+                                kept: Bytes::copy_from_slice(
+                                    &data[at..data.len().min(at + KEPT_OF_TOO_LONG)],
+                                ),
+                                inside: Inside::default(),
+                            });
                             continue;
                         }
                     };
@@ -92,11 +112,52 @@ impl JsonValues {
                 }
             }
         }
+        if more == More::Never
+            && at == data.len()
+            && let Some(skipping) = self.skipping.take()
+        {
+            self.skipped(skipping, base + at as u64, out);
+        }
         if more == More::Never && at == data.len() && !matches!(self.state, State::Top | State::Lost) {
             let message = "file ends inside a list".to_owned();
             self.lose(data, at, base, Refusal { code: "bad_json", message }, out);
         }
         at
+    }
+
+    /// Passes over as much as there is of a value that is too long.
+    fn skip(
+        &mut self,
+        mut skipping: Skipping,
+        data: &Bytes,
+        at: usize,
+        base: u64,
+        out: &mut Vec<Cut>,
+    ) -> usize {
+        let length = skipping.inside.rest(&data[at..]);
+        let end = at + length.unwrap_or(data.len() - at);
+        self.line += memchr::memchr_iter(b'\n', &data[at..end]).count() as u64;
+        match length {
+            Some(_) => self.skipped(skipping, base + end as u64, out),
+            None => self.skipping = Some(skipping),
+        }
+        end
+    }
+
+    fn skipped(&mut self, skipping: Skipping, end: u64, out: &mut Vec<Cut>) {
+        let Skipping { start, line, kept, .. } = skipping;
+        if self.state != State::Top {
+            self.state = State::Separator;
+        }
+        out.push(Cut {
+            start,
+            end,
+            body: Body::from_bytes(Form::Opaque, kept),
+            line,
+            lines: self.line,
+            state: self.state as u8,
+            refusal: Some(too_long("value", self.max)),
+        });
     }
 
     fn take(&mut self, data: &Bytes, range: std::ops::Range<usize>, base: u64, out: &mut Vec<Cut>) {
@@ -149,8 +210,53 @@ fn value_length(data: &[u8]) -> Option<usize> {
     match data.first()? {
         b'{' | b'[' => nested_length(data),
         b'"' => string_length(data),
-        _ => data.iter().position(|byte| byte.is_ascii_whitespace() || b",]}[{\":".contains(byte)),
+        _ => data.iter().position(|byte| ends_scalar(*byte)),
     }
+}
+
+/// Where in a value its bytes so far end: what [`value_length`] would find, for a value that does not fit in memory.
+#[derive(Default)]
+struct Inside {
+    begun: bool,
+    depth: usize,
+    string: bool,
+    escaped: bool,
+}
+
+impl Inside {
+    /// How much of the next bytes still belongs to the value; `None` where all of them do.
+    fn rest(&mut self, data: &[u8]) -> Option<usize> {
+        data.iter().enumerate().find_map(|(at, byte)| self.ends(*byte).map(|included| at + included))
+    }
+
+    /// With this byte (1) or before it (0), if so.
+    fn ends(&mut self, byte: u8) -> Option<usize> {
+        let first = !std::mem::replace(&mut self.begun, true);
+        if self.string {
+            let escaped = std::mem::replace(&mut self.escaped, false);
+            match byte {
+                b'\\' if !escaped => self.escaped = true,
+                b'"' if !escaped => self.string = false,
+                _ => {}
+            }
+            return (!self.string && self.depth == 0).then_some(1);
+        }
+        match byte {
+            b'"' if first || self.depth > 0 => self.string = true,
+            b'{' | b'[' if first || self.depth > 0 => self.depth += 1,
+            b'}' | b']' if self.depth > 0 => {
+                self.depth -= 1;
+                return (self.depth == 0).then_some(1);
+            }
+            _ if self.depth == 0 && !first && ends_scalar(byte) => return Some(0),
+            _ => {}
+        }
+        None
+    }
+}
+
+fn ends_scalar(byte: u8) -> bool {
+    byte.is_ascii_whitespace() || b",]}[{\":".contains(&byte)
 }
 
 fn nested_length(data: &[u8]) -> Option<usize> {

@@ -46,21 +46,23 @@ pub fn cut(
     let mut framer = framer(layout, max_record, text, after);
     let (mut given, mut records) = (after.map_or(0, |piece| piece.end as usize), Vec::new());
     let mut done = given;
-    while given < text.len() {
+    loop {
         given = given.saturating_add(step.max(1)).min(text.len());
-        let last = if given == text.len() { &[More::Possible, More::Never][..] } else { &[More::Possible] };
-        for more in last {
+        let last = given == text.len();
+        for more in [More::Possible, More::Never].into_iter().take(1 + usize::from(last)) {
             loop {
                 let mut cuts = Vec::new();
-                done += framer.cut(&text.slice(done..given), done as u64, *more, &mut cuts);
+                done += framer.cut(&text.slice(done..given), done as u64, more, &mut cuts);
                 if cuts.is_empty() {
                     break;
                 }
                 records.extend(cuts.into_iter().map(Piece::from));
             }
         }
+        if last {
+            return records;
+        }
     }
-    records
 }
 
 fn framer(layout: Layout, max: usize, text: &Bytes, after: Option<&Piece>) -> Framer {

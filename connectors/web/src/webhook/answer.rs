@@ -6,6 +6,8 @@ use bytes::Bytes;
 use karez_api::{Accepted, Response};
 use serde_json::json;
 
+use super::provider::Answer;
+
 /// A request that is turned away, and under which reason it is counted.
 pub(super) struct Refusal {
     pub(super) reason: &'static str,
@@ -19,6 +21,16 @@ pub(super) fn unauthorized(message: &str, scheme: Option<&'static str>) -> Refus
         response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(scheme));
     }
     Refusal { reason: "signature", response: Box::new(response) }
+}
+
+/// 401: the request was signed too long ago, or too far ahead of our clock.
+pub(super) fn stale(message: &str) -> Refusal {
+    Refusal { reason: "timestamp", response: Box::new(error(StatusCode::UNAUTHORIZED, "timestamp", message)) }
+}
+
+/// 403: a handshake with a wrong token.
+pub(super) fn forbidden(message: &str) -> Refusal {
+    Refusal { reason: "handshake", response: Box::new(error(StatusCode::FORBIDDEN, "handshake", message)) }
 }
 
 /// 405 with the methods that are accepted.
@@ -41,8 +53,24 @@ pub(super) fn bad_request(reason: &'static str, message: &str) -> Refusal {
     Refusal { reason, response: Box::new(error(StatusCode::BAD_REQUEST, reason, message)) }
 }
 
-/// What the engine made of a delivery.
-pub(super) fn accepted(accepted: &Accepted) -> Response {
+/// What the engine made of a delivery; `own` is what the provider wants to read if it was taken.
+pub(super) fn accepted(accepted: &Accepted, own: Option<&Answer>) -> Response {
+    match (accepted, own) {
+        (Accepted::Stored { .. }, Some(own)) => plain_text(own),
+        (accepted, _) => said(accepted),
+    }
+}
+
+fn plain_text(own: &Answer) -> Response {
+    let mut response = Response::new(Bytes::from(own.body.clone()));
+    *response.status_mut() = StatusCode::from_u16(own.status).unwrap_or(StatusCode::OK);
+    if !own.body.is_empty() {
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    }
+    response
+}
+
+fn said(accepted: &Accepted) -> Response {
     match accepted {
         Accepted::Stored { id, duplicate, filtered } => {
             let status = match (duplicate, filtered) {

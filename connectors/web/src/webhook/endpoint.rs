@@ -14,6 +14,8 @@ use uuid::{NoContext, Timestamp, Uuid};
 
 use super::answer::{self, Refusal};
 use super::identity::{Events, Taken, record_id};
+use super::provider::Provider;
+use super::verify::Request;
 use super::{Parts, headers};
 
 pub(super) struct Webhooks {
@@ -37,21 +39,49 @@ impl Webhooks {
         }
     }
 
+    /// Whoever may be answered without proof is judged once the body is there.
     fn judge_head(&self, head: &RequestHead) -> Result<(), Refusal> {
-        let parts = &head.parts;
-        if !self.parts.methods.contains(&parts.method) {
+        let request = Request::head(&head.parts, self.clock.now());
+        match self.parts.handshakes.may_be_unverified(&request) {
+            true => encoding(request.headers),
+            false => self.judge(&request),
+        }
+    }
+
+    fn judge(&self, request: &Request<'_>) -> Result<(), Refusal> {
+        if !self.parts.methods.contains(request.method) && !self.parts.handshakes.may_be_verified(request) {
             return Err(answer::method_not_allowed(&self.parts.methods));
         }
-        self.parts.verifier.head(&parts.headers)?;
-        encoding(&parts.headers)?;
-        media_type(&parts.headers, self.decode)
+        self.parts.verifier.head(request)?;
+        encoding(request.headers)?;
+        media_type(request.headers, self.decode)
+    }
+
+    /// Who is let in, unless it is answered here: `Ok(Some(…))`.
+    fn admitted(&self, request: &Request<'_>) -> Result<Option<Response>, Refusal> {
+        let handshakes = &self.parts.handshakes;
+        if handshakes.is_empty() {
+            return self.parts.verifier.verify(request).map(|()| None);
+        }
+        if let Some(answered) = handshakes.before(request) {
+            return answered.map(Some);
+        }
+        self.judge(request)?;
+        self.parts.verifier.verify(request)?;
+        if let Some(answered) = handshakes.after(request) {
+            return answered.map(Some);
+        }
+        match self.parts.methods.contains(request.method) {
+            true => Ok(None),
+            false => Err(answer::method_not_allowed(&self.parts.methods)),
+        }
     }
 
     /// A verified request as a record. It is parsed where a setting asks for something in its body, and then not again.
-    fn incoming(&self, headers: HeaderMap, body: Bytes) -> Result<Incoming, Refusal> {
+    fn incoming(&self, headers: HeaderMap, body: Body) -> Result<Incoming, Refusal> {
         let mut meta = Meta::new(RecordId::text(""), Arc::clone(&self.source), self.clock.now());
         meta.headers = headers::kept(headers, self.parts.verifier.secret_header());
-        let record = Record::new(Body::from_bytes(self.form(), body), meta);
+        let record = Record::new(body, meta);
         let looked_into = self.looked_into(&record);
         let take = |taken: &Option<Taken>, reason| match taken {
             Some(taken) => taken
@@ -76,7 +106,7 @@ impl Webhooks {
     /// The record, where a setting asks for something in its body. Without a tree there is nothing to find:
     /// the engine refuses such a body, and says where it is wrong.
     fn looked_into<'r>(&self, record: &'r Record) -> Option<&'r Record> {
-        let looks = |taken: &Option<Taken>| matches!(taken, Some(Taken::Value(_)));
+        let looks = |taken: &Option<Taken>| taken.as_ref().is_some_and(Taken::looks_into_the_body);
         let wanted = looks(&self.parts.event_type) || looks(&self.parts.delivery_id);
         (wanted && record.body().tree().is_ok()).then_some(record)
     }
@@ -107,8 +137,17 @@ impl Endpoint for Webhooks {
 
     async fn call(&self, head: RequestHead, body: Bytes) -> Response {
         // The rest of the head was judged when it was admitted.
-        let verified = self.parts.verifier.verify(&head.parts.headers, &body);
-        let incoming = match verified.and_then(|()| self.incoming(head.parts.headers, body)) {
+        let body = Body::from_bytes(self.form(), body);
+        let admitted = self.admitted(&Request::whole(&head.parts, &body, self.clock.now()));
+        let incoming = match admitted {
+            Ok(None) => self.incoming(head.parts.headers, body),
+            Ok(Some(answered)) => {
+                self.intake.answered("handshake");
+                return answered;
+            }
+            Err(refusal) => Err(refusal),
+        };
+        let incoming = match incoming {
             Ok(incoming) => incoming,
             Err(refusal) => return self.refuse(refusal),
         };
@@ -116,7 +155,8 @@ impl Endpoint for Webhooks {
         if let Accepted::Undecodable(_) = accepted {
             self.intake.refused("undecodable");
         }
-        answer::accepted(&accepted)
+        let own = self.parts.provider.and_then(Provider::answer);
+        answer::accepted(&accepted, own)
     }
 }
 

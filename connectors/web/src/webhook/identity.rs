@@ -7,6 +7,7 @@ use karez_api::{Fault, Json, Record, RecordId, Value, Wanted};
 use sha2::{Digest, Sha256};
 
 use super::Parts;
+use super::provider::Naming;
 
 /// Longest id that is kept as it is, in bytes.
 const LONGEST_ID: usize = 255;
@@ -15,6 +16,8 @@ const LONGEST_ID: usize = 255;
 pub(super) enum Taken {
     Header(HeaderName),
     Value(Value),
+    /// Where the catalogue says.
+    Provider(&'static Naming),
 }
 
 impl Taken {
@@ -25,10 +28,23 @@ impl Taken {
     pub(super) fn of(&self, headers: &HeaderMap, record: Option<&Record>) -> Result<Option<String>, Fault> {
         match (self, record) {
             (Self::Header(name), _) => Ok(header_text(headers, name)),
+            (Self::Provider(naming), record) => {
+                Ok(naming.of(headers, record.and_then(|record| record.body().tree().ok())))
+            }
             (Self::Value(value), Some(record)) => {
                 value.eval(record).map(|found| found.as_ref().and_then(scalar))
             }
             (Self::Value(_), None) => Ok(None),
+        }
+    }
+}
+
+impl Taken {
+    pub(super) fn looks_into_the_body(&self) -> bool {
+        match self {
+            Self::Header(_) => false,
+            Self::Value(_) => true,
+            Self::Provider(naming) => naming.looks_into_the_body(),
         }
     }
 }
@@ -79,6 +95,7 @@ impl Wanted for Events {
                 // What cannot be judged is never thrown away.
                 Err(_) => return true,
             },
+            Some(Taken::Provider(naming)) => naming.of(&record.meta().headers, record.body().tree().ok()),
             _ => None,
         };
         let event_type = own.as_deref().or(record.meta().event_type.as_deref());

@@ -21,7 +21,7 @@ use karez_api::{
 };
 use tokio::time::Instant;
 
-pub(crate) use lanes::Lanes;
+pub(crate) use lanes::{Delivered, Lanes};
 pub(crate) use origins::Via;
 pub(crate) use queue::Limits;
 pub(crate) use queue::OrderKey;

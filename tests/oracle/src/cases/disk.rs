@@ -1,6 +1,6 @@
 //! K5, K6: the disk refuses to sync, or has no room.
 
-use crate::faults::{Disk, FileSystem, Trace};
+use crate::faults::{Disk, FileSystem, Trace, fiu};
 use crate::lane::{From, To};
 use crate::observe::Manner;
 use crate::rig::{PATIENCE, Rig};
@@ -54,6 +54,31 @@ pub(super) fn failing(rig: &mut Rig, calls: &str, what: &str) -> u64 {
         rig.violations.push(format!("goes on though {calls} failed"));
     }
     injected
+}
+
+/// As above, by another tool and at any moment: the process ends, and what it had promised is there.
+pub(super) fn by_chance(run: &mut Run) {
+    let rounds = run.tier.of(2, 20, 100);
+    run.needs("ended by a failed sync", rounds);
+    for round in 0..rounds {
+        let mut rig = run.rig_of(&format!("{round}"), Build::Plain);
+        let folder = rig.folder.clone();
+        fiu::listening(rig.daemon.launch(), &folder);
+        rig.lane("hook-files", From::Webhook, To::Files);
+        rig.lane("hook-http", From::Webhook, To::Http(Manner { refuses: 60, ..Manner::GOOD }));
+        rig.begin();
+        rig.acks(20);
+        let told = fiu::fail(rig.daemon.pid(), &folder, "posix/io/sync/*", 10);
+        run.check(told.is_ok(), || format!("{told:?}"));
+        if rig.wait(PATIENCE, |rig| !rig.daemon.is_running()) {
+            run.fired("ended by a failed sync", 1);
+        }
+        rig.daemon.end();
+        rig.restart();
+        rig.acks(5);
+        rig.conclude();
+        run.take(rig, 20);
+    }
 }
 
 pub(super) fn full(run: &mut Run) {

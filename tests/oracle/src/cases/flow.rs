@@ -127,7 +127,7 @@ pub(super) fn limits(run: &mut Run) {
     };
     let mut rig = run.rig();
     let seed = rig.seed;
-    let lane = rig.lane("hook-http", From::Webhook, To::Http(Manner { refuses: 50, ..Manner::GOOD }));
+    let lane = rig.lane("hook-http", From::Webhook, To::Http(Manner { refuses: 10, ..Manner::GOOD }));
     lane.sized(seed.of("large"), Sizes::Large);
     lane.pace.senders = 8;
     rig.write_pipelines();

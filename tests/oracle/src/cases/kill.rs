@@ -13,6 +13,9 @@ pub(super) fn all_pairs(rig: &mut Rig, http: Manner) {
     rig.lane("hook-queue", From::Webhook, To::Queue);
     rig.lane("lines-files", From::Lines, To::Files);
     rig.lane("lines-http", From::Lines, To::Http(http));
+    let folder = rig.folder.clone();
+    rig.lane("fan-out", From::Webhook, To::Files).fan_out(&folder, To::Http(http));
+    rig.lane("lines-out", From::SharedLines, To::Queue).fan_out(&folder, To::Files);
     rig.lane("queue-files", From::Queue, To::Files);
     rig.lane("queue-http", From::Queue, To::Http(http));
 }
@@ -23,6 +26,9 @@ pub(super) fn kill_loop(run: &mut Run) {
     for _ in 0..rigs {
         let mut rig = run.rig();
         all_pairs(&mut rig, Manner::BAD);
+        if let Some(only) = &run.only {
+            rig.lanes.retain(|lane| &lane.name == only);
+        }
         let mut random = rig.seed.random();
         rig.begin();
         for _ in 0..kills {

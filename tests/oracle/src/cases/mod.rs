@@ -6,8 +6,10 @@ mod disk;
 mod duplicates;
 mod files;
 mod flow;
+mod health;
 mod input;
 mod kill;
+mod model;
 mod network;
 mod planted;
 mod points;
@@ -15,10 +17,12 @@ mod power;
 mod recovery;
 mod reload;
 mod security;
+mod soak;
 mod stop;
 mod time;
 
 use crate::Tier;
+use crate::faults::fiu::LIBFIU;
 use crate::faults::{FAILPOINTS, FAKETIME, Injector, POWER, STRACE};
 use crate::run::Run;
 
@@ -45,8 +49,10 @@ pub const CASES: &[Case] = &[
     case("K3", "power cut under load", Tier::Run, &[&POWER], power::cuts),
     case("K4", "crash while it recovers", Tier::Full, &[&POWER], recovery::crash_in_recovery),
     case("K5", "sync and write fail", Tier::Run, &[&STRACE], disk::failed_syncs),
+    case("K5F", "sync fails by chance", Tier::Full, &[&LIBFIU], disk::by_chance),
     case("K6", "full disk", Tier::Run, &[&POWER], disk::full),
     case("K7", "damaged state", Tier::Run, &[], recovery::damaged),
+    case("K8", "the store against its model", Tier::Full, &[], model::store),
     case("K9", "clean stop under load", Tier::Run, &[], stop::clean),
     case("K10", "stop with a dead sink", Tier::Run, &[], stop::dead_sink),
     case("N1", "connections cut at every kind of byte", Tier::Run, &[], network::cuts),
@@ -77,7 +83,8 @@ pub const CASES: &[Case] = &[
     case("S3", "secret canaries", Tier::Run, &[], security::canaries),
     case("S4", "admin side", Tier::Run, &[], security::admin),
     case("S5", "slow clients", Tier::Run, &[], security::slow_clients),
-    case("O1", "health and counters", Tier::Run, &[], security::health),
+    case("SOAK", "a fault and a reload each minute", Tier::Long, &[], soak::soak),
+    case("O1", "health and counters", Tier::Run, &[], health::told),
 ];
 
 const fn case(

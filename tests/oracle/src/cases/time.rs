@@ -1,8 +1,12 @@
 //! T3: the clock jumps while everything runs; time that is measured does not.
 
+use std::collections::BTreeSet;
+
+use karez_tests::Json;
+
 use crate::faults::FAKETIME_LIBRARY;
 use crate::lane::{From, To};
-use crate::observe::Manner;
+use crate::observe::{Manner, Sighting};
 use crate::run::Run;
 
 pub(super) fn jumps(run: &mut Run) {
@@ -18,7 +22,8 @@ pub(super) fn jumps(run: &mut Run) {
     launch.set("FAKETIME_TIMESTAMP_FILE", &clock.display().to_string());
     // The keys have to outlive the longest jump.
     let long = "dedup: {key: $.id, ttl: 90d}\norder_by: $.key\n";
-    rig.lane("hook-files", From::Webhook, To::Files).middle = long.into();
+    rig.lane("hook-files", From::Webhook, To::Files).middle =
+        format!("{long}steps:\n  - set: {{seen: \"{{{{now}}}}\"}}\n");
     rig.lane("hook-http", From::Webhook, To::Http(Manner { refuses: 20, limits: 5, ..Manner::GOOD }))
         .middle = long.into();
     rig.lane("lines-files", From::Lines, To::Files);
@@ -34,5 +39,14 @@ pub(super) fn jumps(run: &mut Run) {
     run.note(format!("an hourly schedule fired {ticks} times"));
     run.check(ticks <= 6, || format!("an hourly schedule fired {ticks} times in five jumps"));
     rig.conclude();
+    // What karez took for the time of each record: a clock that did not jump proves nothing.
+    let seen = rig.lanes[0].observer.sightings();
+    let month = |sighting: &Sighting| {
+        let event: Json = serde_json::from_slice(&sighting.body).unwrap_or_default();
+        event["seen"].as_str().map(|time| time[..7.min(time.len())].to_owned())
+    };
+    let months: BTreeSet<String> = seen.iter().filter_map(month).collect();
+    run.needs("month seen by karez", 2);
+    run.fired("month seen by karez", months.len() as u64);
     run.take(rig, 50);
 }

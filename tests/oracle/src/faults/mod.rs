@@ -2,6 +2,7 @@
 //! that does not is a skip with its reason.
 
 mod disk;
+pub mod fiu;
 mod group;
 pub mod names;
 mod process;
@@ -12,7 +13,7 @@ use std::process::{Command, Stdio};
 
 pub use disk::{Disk, FileSystem, POWER};
 pub use group::Group;
-pub use process::pause_between;
+pub use process::{pause_between, stands_still};
 pub use proxy::{Answers, FAULTS, Proxy};
 pub use trace::{STRACE, Trace};
 

@@ -1,8 +1,10 @@
-use karez_api::Json;
+use ::http::header;
+use base64::Engine as _;
+use karez_api::{Body, Form, Json};
 use serde_json::json;
 
 use super::*;
-use crate::testing::{File, places};
+use crate::testing::{File, NOW, places};
 
 const BODY: &[u8] = br#"{"id":"evt_1"}"#;
 /// Over `BODY` with the key `s3cret`, made with another implementation.
@@ -14,30 +16,28 @@ const SHA512: &str = "70f3386838bd1cd5c5c7b7f2b1d50dd2f2584560b51d29cb66b8a5a18e
 
 fn checked(verify: &Json) -> Result<Verifier, Vec<karez_api::Problem>> {
     let spec: Verify = serde_json::from_value(verify.clone()).unwrap();
-    File::default().check(|cx| spec.check(cx))
+    File::default().check(|cx| spec.check(cx, Wanted { public_url: None, verify_token: false }))
 }
 
-fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
-    let mut headers = HeaderMap::new();
-    for (name, value) in pairs {
-        let name: HeaderName = name.parse().unwrap();
-        headers.append(name, value.parse().unwrap());
-    }
-    headers
+fn head(headers: &[(&str, &str)]) -> ::http::request::Parts {
+    let request = ::http::Request::post("/webhooks/orders");
+    let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+    request.body(()).unwrap().into_parts().0
 }
 
 /// What is said of a request: nothing if it is let in, the reason if its head is enough, `body: …` if not.
 fn judged(verify: &Json, pairs: &[(&str, &str)], body: &[u8]) -> String {
     let verifier = checked(verify).unwrap();
-    let headers = headers(pairs);
+    let head = head(pairs);
     let said = |refusal: Refusal| {
         assert_eq!(refusal.response.status(), 401);
         assert_eq!(refusal.reason, "signature");
         let body: Json = serde_json::from_slice(refusal.response.body()).unwrap();
         body["error"].as_str().unwrap().to_owned()
     };
-    let early = verifier.head(&headers).map_err(said);
-    let whole = verifier.verify(&headers, body).map_err(said);
+    let body = Body::from_bytes(Form::Json, body.to_vec().into());
+    let early = verifier.head(&Request::head(&head, NOW)).map_err(said);
+    let whole = verifier.verify(&Request::whole(&head, &body, NOW)).map_err(said);
     match (early, whole) {
         (Err(early), Err(whole)) => {
             assert_eq!(early, whole, "the head's verdict stands");
@@ -181,7 +181,7 @@ fn a_challenge_names_the_scheme() {
         ),
         (hmac(json!({})), None),
     ] {
-        let refusal = checked(&verify).unwrap().head(&HeaderMap::new()).unwrap_err();
+        let refusal = checked(&verify).unwrap().head(&Request::head(&head(&[]), NOW)).unwrap_err();
         let given = refusal.response.headers().get(header::WWW_AUTHENTICATE);
         assert_eq!(given.map(|value| value.to_str().unwrap()), challenge, "{verify}");
     }

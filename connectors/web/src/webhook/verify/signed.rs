@@ -1,0 +1,184 @@
+//! Requests that carry a code made from what they say: keyed hashes, hashes with a secret inside,
+//! and signatures.
+
+use std::borrow::Cow;
+
+use ::http::HeaderName;
+use karez_api::Json;
+use subtle::{Choice, ConstantTimeEq};
+
+use super::super::answer::{self, Refusal};
+use super::mac::{Algorithm, Mac};
+use super::message::{Given, Message};
+use super::path::BodyPath;
+use super::place::{Encoding, Place, Written};
+use super::public_key::PublicKey;
+use super::request::Request;
+use super::secrets::Dated;
+use super::time::Timestamp;
+use super::url::PublicUrl;
+
+/// Most items of one body that carry a code each.
+const MOST_ITEMS: usize = 1_000;
+
+/// A checked scheme with its keys.
+pub(in super::super) struct Signed {
+    pub(super) written: Written,
+    pub(super) message: Message,
+    pub(super) timestamp: Option<Timestamp>,
+    /// Headers that must have these values.
+    pub(super) require: Vec<(HeaderName, String)>,
+    /// The list in the body whose items carry a code each.
+    pub(super) each: Option<BodyPath>,
+    pub(super) body_hash: Option<BodyHash>,
+    pub(super) public_url: Option<PublicUrl>,
+    pub(super) proof: Proof,
+}
+
+/// A hash of the body that stands in something signed.
+pub(super) struct BodyHash {
+    pub(super) place: Place,
+    pub(super) algorithm: Algorithm,
+    pub(super) encoding: Encoding,
+}
+
+pub(super) enum Proof {
+    Hmac(Algorithm, Vec<Dated<Mac>>),
+    /// The secret is a part of the message.
+    Hash(Algorithm, Vec<Dated<Vec<u8>>>),
+    Public(Vec<Dated<PublicKey>>),
+}
+
+impl Proof {
+    fn length(&self) -> Option<usize> {
+        match self {
+            Self::Hmac(algorithm, _) | Self::Hash(algorithm, _) => Some(algorithm.length()),
+            Self::Public(keys) => keys.first().and_then(|key| key.value.length()),
+        }
+    }
+}
+
+impl Signed {
+    /// What the head alone shows: a code that is missing, malformed or of the wrong length.
+    pub(super) fn head(&self, request: &Request<'_>) -> Result<(), Refusal> {
+        self.required(request).map_err(unauthorized)?;
+        match self.written.place.in_head() {
+            true => self.codes(request, None).map(drop).map_err(unauthorized),
+            false => Ok(()),
+        }
+    }
+
+    pub(super) fn verify(&self, request: &Request<'_>) -> Result<(), Refusal> {
+        self.required(request).map_err(unauthorized)?;
+        let timestamp = self.timestamp.as_ref().map(|timestamp| timestamp.text(request)).transpose();
+        let timestamp = timestamp.map_err(unauthorized)?;
+        match &self.each {
+            None => self.one(request, timestamp.as_deref(), None).map_err(unauthorized)?,
+            Some(path) => {
+                for item in items(request, path).map_err(unauthorized)? {
+                    self.one(request, timestamp.as_deref(), Some(item)).map_err(unauthorized)?;
+                }
+            }
+        }
+        // Only who signed it is told how far its clock is off.
+        match (&self.timestamp, timestamp) {
+            (Some(rule), Some(text)) => rule.judge(&text, request.now).map_err(|what| answer::stale(&what)),
+            _ => Ok(()),
+        }
+    }
+
+    fn required(&self, request: &Request<'_>) -> Result<(), String> {
+        self.require.iter().try_for_each(|(name, value)| match request.header(name) {
+            Ok(given) if given == value.as_bytes() => Ok(()),
+            Ok(_) => Err(format!("{name} is not {value}")),
+            Err(what) => Err(format!("{name} {what}")),
+        })
+    }
+
+    fn codes(&self, request: &Request<'_>, item: Option<&Json>) -> Result<Vec<Vec<u8>>, String> {
+        self.written.codes(request, item, self.proof.length())
+    }
+
+    fn one(&self, request: &Request<'_>, timestamp: Option<&str>, item: Option<&Json>) -> Result<(), String> {
+        let codes = self.codes(request, item)?;
+        let hashed_apart = self.body_hash.as_ref().map_or(Ok(false), |hash| hash.holds(request))?;
+        let urls = self.public_url.as_ref().map(|url| url.forms(request.query));
+        let given = |url| Given { timestamp, url, item, hashed_apart, ..Given::default() };
+        let matched = match &urls {
+            None => self.matches(request, given(None), &codes)?,
+            Some(urls) => urls.iter().try_fold(Choice::from(0), |any, url| {
+                Ok::<_, String>(any | self.matches(request, given(Some(url)), &codes)?)
+            })?,
+        };
+        match bool::from(matched) {
+            true => Ok(()),
+            false => Err(format!("{} does not match the body", self.written.place.name())),
+        }
+    }
+
+    /// Every key is tried, so that time does not tell which one matched.
+    fn matches(&self, request: &Request<'_>, given: Given<'_>, codes: &[Vec<u8>]) -> Result<Choice, String> {
+        let now = request.now;
+        Ok(match &self.proof {
+            Proof::Hmac(_, macs) => {
+                let message = self.message.of(request, &given)?;
+                let counting = macs.iter().filter(|mac| mac.counts(now));
+                counting.fold(Choice::from(0), |any, mac| any | among(&mac.value.code(&message), codes))
+            }
+            Proof::Hash(algorithm, secrets) => {
+                let mut any = Choice::from(0);
+                for secret in secrets.iter().filter(|secret| secret.counts(now)) {
+                    let message = self.message.of(request, &Given { secret: &secret.value, ..given })?;
+                    any |= among(&algorithm.digest(&message), codes);
+                }
+                any
+            }
+            Proof::Public(keys) => {
+                let message = whole(self.message.of(request, &given)?);
+                let counting = keys.iter().filter(|key| key.counts(now));
+                let fits = |key: &PublicKey| codes.iter().any(|code| key.verifies(&message, code));
+                Choice::from(u8::from(counting.fold(false, |any, key| any | fits(&key.value))))
+            }
+        })
+    }
+}
+
+impl BodyHash {
+    /// Whether it is there; what is there must be right.
+    fn holds(&self, request: &Request<'_>) -> Result<bool, String> {
+        let Ok(texts) = self.place.texts(request, None) else {
+            return Ok(false);
+        };
+        let hash = self.algorithm.digest(&[Cow::Borrowed(request.body)]);
+        let right = texts.iter().all(|text| self.encoding.decode(text).is_ok_and(|given| given == hash));
+        match right {
+            true => Ok(true),
+            false => Err(format!("{} is not the hash of the body", self.place.name())),
+        }
+    }
+}
+
+fn unauthorized(what: String) -> Refusal {
+    answer::unauthorized(&what, None)
+}
+
+fn among(code: &[u8], codes: &[Vec<u8>]) -> Choice {
+    codes.iter().fold(Choice::from(0), |any, given| any | code.ct_eq(given))
+}
+
+fn whole<'m>(pieces: Vec<Cow<'m, [u8]>>) -> Cow<'m, [u8]> {
+    let mut pieces = pieces;
+    match pieces.len() {
+        1 => pieces.swap_remove(0),
+        _ => Cow::Owned(pieces.concat()),
+    }
+}
+
+/// The items of a list in the body: one at least, or nothing would be signed.
+pub(super) fn items<'r>(request: &'r Request<'_>, path: &BodyPath) -> Result<&'r [Json], String> {
+    match request.field(path) {
+        Some(Json::Array(items)) if (1..=MOST_ITEMS).contains(&items.len()) => Ok(items),
+        Some(Json::Array(_)) => Err(format!("{path} is empty or too long")),
+        _ => Err(format!("{path} is no list in the body")),
+    }
+}
