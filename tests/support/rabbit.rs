@@ -24,6 +24,9 @@ use crate::found;
 const SERVER: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
 const CONTROL: &str = "/usr/lib/rabbitmq/bin/rabbitmqctl";
 
+/// Messages that are taken in one go.
+pub const AT_ONCE: usize = 500;
+
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
 /// Obeys orders on its standard input. That ends with the test process, however it ends, and with
@@ -220,8 +223,8 @@ impl Look {
         }))
     }
 
-    /// Takes all messages out of a queue: their `message_id` and body. Acknowledged once all are here, so that
-    /// one whose transfer is cut comes again.
+    /// Takes up to [`AT_ONCE`] messages out of a queue: their `message_id` and body. Acknowledged once all are here,
+    /// so that one whose transfer is cut comes again.
     ///
     /// # Errors
     /// The broker does not answer.
@@ -229,8 +232,9 @@ impl Look {
         self.runtime.block_on(in_time(async {
             let mut taken = Vec::new();
             let mut last = None;
-            while let Some(message) =
-                self.channel.basic_get(queue.into(), BasicGetOptions { no_ack: false }).await?
+            while taken.len() < AT_ONCE
+                && let Some(message) =
+                    self.channel.basic_get(queue.into(), BasicGetOptions { no_ack: false }).await?
             {
                 let id = message.properties.message_id().clone();
                 last = Some(message.delivery.delivery_tag);

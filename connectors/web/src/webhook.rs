@@ -82,7 +82,12 @@ impl SourceSpec for Webhook {
         let proof = self.verify.map(|verify| Proof::check(cx, verify, self.public_url, self.handshakes));
         if proof.is_none() {
             cx.report(
-                Problem::error("missing-verify", Path::root(), "a webhook needs `verify`: without it anybody can post").help(
+                Problem::error(
+                    "missing-verify",
+                    Path::root(),
+                    "a webhook needs `verify`: without it anybody can post",
+                )
+                .help(
                     "add verify: {hmac: {algorithm: sha256, header: X-Signature, secret: \"${SECRET}\"}}, \
                      token, basic, or none: {reason: \"…\"} if it is meant",
                 ),
@@ -144,10 +149,8 @@ impl Proof {
             None => None,
             Some(url) => Some(checked_url(cx, &url)?),
         };
-        let wanted = Wanted {
-            public_url,
-            verify_token: handshakes.iter().any(HandshakeSpec::wants_verify_token),
-        };
+        let wanted =
+            Wanted { public_url, verify_token: handshakes.iter().any(HandshakeSpec::wants_verify_token) };
         let (verify_token, secrets) = (verify.verify_token().cloned(), verify.secret_texts());
         let verifier = verify.check(cx, wanted)?;
         let with = Secrets { verify_token: verify_token.as_ref(), secrets: &secrets };

@@ -219,6 +219,7 @@ mod tests {
             missing_order_key: 0,
             reloads: 0,
             refused: BTreeMap::new(),
+            answered: BTreeMap::new(),
             processing: Histogram::default().read(),
         }
     }

@@ -49,6 +49,7 @@ pub struct Counters {
     pub(crate) missing_order_key: AtomicU64,
     pub(crate) reloads: AtomicU64,
     refused: Mutex<BTreeMap<&'static str, u64>>,
+    answered: Mutex<BTreeMap<&'static str, u64>>,
     /// From receipt to settlement.
     pub(crate) processing: Histogram,
 }
@@ -85,6 +86,11 @@ impl Counters {
         let mut refused = self.refused.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         *refused.entry(reason).or_default() += 1;
     }
+    /// A request that was answered and became no record.
+    pub(crate) fn answer(&self, kind: &'static str) {
+        let mut answered = self.answered.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        *answered.entry(kind).or_default() += 1;
+    }
 
     /// A reading of all counters.
     #[must_use]
@@ -104,6 +110,7 @@ impl Counters {
             missing_order_key: self.missing_order_key.load(Relaxed),
             reloads: self.reloads.load(Relaxed),
             refused: self.refused.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone(),
+            answered: self.answered.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone(),
             processing: self.processing.read(),
         }
     }
@@ -131,6 +138,8 @@ pub struct Reading {
     pub reloads: u64,
     /// Requests turned away before they counted as in, by reason.
     pub refused: BTreeMap<&'static str, u64>,
+    /// Requests that were answered and became no record (handshakes), by kind.
+    pub answered: BTreeMap<&'static str, u64>,
     /// Time from receipt to settlement.
     pub processing: HistogramReading,
 }

@@ -61,6 +61,10 @@ impl Intake for JournalIntake {
     fn refused(&self, reason: &'static str) {
         self.counters.refuse(reason);
     }
+
+    fn answered(&self, kind: &'static str) {
+        self.counters.answer(kind);
+    }
 }
 
 impl JournalIntake {

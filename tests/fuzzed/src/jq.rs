@@ -18,7 +18,7 @@ pub fn jq(data: &[u8]) {
             Ok(made) => assert!(made.is_none_or(|made| depth(&made) <= karez_api::MAX_DEPTH)),
             Err(fault) => {
                 assert_eq!(fault.class(), Class::Validation, "{fault:?}");
-                assert!(!fault.message().contains("inside its library"), "{fault:?}");
+                assert_ne!(fault.message(), "the jq program failed inside its library");
             }
         },
         Err(problems) => assert_inside(&problems, &setting),

@@ -43,24 +43,9 @@ fn main() -> ExitCode {
     }
     let seed = Seed(arguments.seed.unwrap_or_else(|| rand::random::<u32>().into()));
     eprintln!("oracle: seed {seed}");
-    let order = Order {
-        tier: arguments.tier,
-        cases: arguments.cases,
-        seed,
-        only: arguments.only,
-        keep: arguments.keep,
-    };
-    let table = matrix::perform(&order);
+    let Arguments { tier, cases, only, keep, report, .. } = arguments;
+    let table = matrix::perform(&Order { tier, cases, seed, only, keep, report });
     println!("{}", table.markdown());
-    if let Some(folder) = arguments.report {
-        let written = std::fs::create_dir_all(&folder)
-            .and_then(|()| std::fs::write(folder.join("table.md"), table.markdown()))
-            .and_then(|()| std::fs::write(folder.join("table.json"), table.json().to_string()));
-        if let Err(error) = written {
-            eprintln!("oracle: the table cannot be written: {error}");
-            return ExitCode::from(2);
-        }
-    }
     eprintln!("oracle: seed {seed}, {}", if table.is_fine() { "all fine" } else { "VIOLATIONS" });
     if table.is_fine() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -20,6 +20,8 @@ pub struct Order {
     pub only: Option<String>,
     /// Where the folders of cases with violations stay.
     pub keep: PathBuf,
+    /// Where the table is written, after each case: a long run that is cut off has something to show.
+    pub report: Option<PathBuf>,
 }
 
 /// Ids and titles of all cases.
@@ -43,6 +45,9 @@ pub fn perform(order: &Order) -> Table {
             eprintln!("oracle: {} {} s {} {how}", case.id, row.seconds, row.notes.join(", "));
         }
         table.rows.extend(rows);
+        if let Some(folder) = &order.report {
+            table.write(folder);
+        }
     }
     table
 }

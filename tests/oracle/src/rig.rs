@@ -128,6 +128,24 @@ impl Rig {
         ends.sum()
     }
 
+    /// Waits until every lane delivers again, as karez counts it, without anybody's help; notes how long it took.
+    pub fn resumes(&mut self, after: &str) {
+        let begun = Instant::now();
+        let delivered = |rig: &Self| {
+            let metrics = rig.daemon.scrape().ok();
+            let of =
+                |lane: &Lane| metrics.as_ref().map_or(0, |metrics| metrics.outcome(&lane.name, "delivered"));
+            rig.lanes.iter().map(of).collect::<Vec<u64>>()
+        };
+        let before = delivered(self);
+        if self.wait(PATIENCE, |rig| delivered(rig).iter().zip(&before).all(|(now, before)| now > before)) {
+            self.recoveries.push(begun.elapsed());
+        } else {
+            let stuck = self.stuck(&format!("a lane does not move after {after}"));
+            self.violations.push(stuck);
+        }
+    }
+
     /// Until so many more events are acknowledged in each lane.
     pub fn acks(&mut self, more: u64) {
         let until: Vec<u64> = self.lanes.iter().map(|lane| lane.ledger.acked() + more).collect();

@@ -1,6 +1,7 @@
 //! What came out, as a table for people and as JSON for programs.
 
 use std::fmt::Write as _;
+use std::path::Path;
 use std::time::Duration;
 
 use karez_tests::Json;
@@ -127,6 +128,16 @@ impl Table {
         json!(self.rows.iter().map(Row::json).collect::<Vec<_>>())
     }
 
+    /// Writes `table.md` and `table.json`.
+    ///
+    /// # Panics
+    /// They cannot be written.
+    pub fn write(&self, folder: &Path) {
+        std::fs::create_dir_all(folder).unwrap();
+        std::fs::write(folder.join("table.md"), self.markdown()).unwrap();
+        std::fs::write(folder.join("table.json"), self.json().to_string()).unwrap();
+    }
+
     /// A table in Markdown, and below it what was skipped and what was violated.
     #[must_use]
     pub fn markdown(&self) -> String {
@@ -134,10 +145,16 @@ impl Table {
             "| case | what | pair | runs | acked | unknown | lost | dup in effect | dup on the wire | recovery p50 / max | seed | result |\n\
              |---|---|---|---|---|---|---|---|---|---|---|---|\n",
         );
+        let mut last = "";
         for row in &self.rows {
             let verdict = &row.verdict;
-            let notes =
-                if row.notes.is_empty() { String::new() } else { format!(" ({})", row.notes.join(", ")) };
+            // What is said of a case is said once.
+            let what = match (last == row.case, row.notes.is_empty()) {
+                (true, _) => String::new(),
+                (false, true) => row.title.to_owned(),
+                (false, false) => format!("{} ({})", row.title, row.notes.join(", ")),
+            };
+            last = row.case;
             let times = match (median(&row.recoveries), row.recoveries.iter().max()) {
                 (Some(median), Some(most)) => {
                     format!("{:.1} / {:.1} s", median.as_secs_f64(), most.as_secs_f64())
@@ -146,9 +163,8 @@ impl Table {
             };
             writeln!(
                 text,
-                "| {} | {}{notes} | {} | {} | {} | {} | {} | {} | {} | {times} | {} | {} |",
+                "| {} | {what} | {} | {} | {} | {} | {} | {} | {} | {times} | {} | {} |",
                 row.case,
-                row.title,
                 row.pair,
                 row.runs,
                 verdict.acked,

@@ -65,16 +65,32 @@ impl CsvRows {
         }
     }
 
-    /// Goes on at `line`; the header is known from the file's first bytes, of which one more than the limit will do.
-    pub(crate) fn resumed(mut self, line: u64, start_of_file: &Bytes) -> Self {
+    /// Goes on at `line`. The header is read again, from the file's `first` bytes in front of that place: so many, or
+    /// all there are.
+    ///
+    /// # Errors
+    /// Those bytes cannot be read.
+    pub(crate) fn resumed<E>(
+        mut self,
+        line: u64,
+        mut first: impl FnMut(usize) -> Result<Bytes, E>,
+    ) -> Result<Self, E> {
         if self.dialect.header {
-            let begin = self.pass_line_breaks(start_of_file);
-            if !matches!(self.row(start_of_file, begin, 0, More::Never, &mut Vec::new()), Row::Read { .. }) {
+            let mut begin = 0;
+            let start = loop {
+                let start = first(self.max.saturating_add(begin + 1))?;
+                let breaks = line_breaks(&start);
+                if breaks == begin {
+                    break start;
+                }
+                begin = breaks;
+            };
+            if !matches!(self.row(&start, begin, 0, More::Never, &mut Vec::new()), Row::Read { .. }) {
                 self.columns = Columns::Unusable;
             }
         }
         self.line = line;
-        self
+        Ok(self)
     }
 
     pub(crate) fn cut(&mut self, data: &Bytes, base: u64, more: More, out: &mut Vec<Cut>) -> usize {
@@ -106,13 +122,8 @@ impl CsvRows {
 
     /// Empty lines are no rows.
     fn pass_line_breaks(&mut self, rest: &[u8]) -> usize {
-        let breaks = rest.iter().take_while(|byte| matches!(byte, b'\r' | b'\n'));
-        let (mut passed, mut lines) = (0, 0);
-        for byte in breaks {
-            passed += 1;
-            lines += u64::from(*byte == b'\n');
-        }
-        self.line += lines;
+        let passed = line_breaks(rest);
+        self.line += memchr::memchr_iter(b'\n', &rest[..passed]).count() as u64;
         passed
     }
 
@@ -247,6 +258,11 @@ fn named(columns: Vec<String>) -> Result<Columns, Refusal> {
         }),
         None => Ok(Columns::Named(columns)),
     }
+}
+
+/// How many of the first bytes are line breaks.
+fn line_breaks(bytes: &[u8]) -> usize {
+    bytes.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count()
 }
 
 #[cfg(test)]

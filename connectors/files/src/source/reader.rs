@@ -230,12 +230,13 @@ fn framer(file: &File, place: Option<&Place>, options: &Options) -> io::Result<F
             Framer::Csv(Box::new(match place.filter(|place| place.offset > 0) {
                 None => rows,
                 Some(place) => {
-                    let enough = max.saturating_add(1);
-                    let length = usize::try_from(place.offset).map_or(enough, |offset| offset.min(enough));
-                    let mut start = vec![0; length];
-                    let read = read_full(file, &mut start, 0)?;
-                    start.truncate(read);
-                    rows.resumed(place.line, &start.into())
+                    let before = usize::try_from(place.offset).unwrap_or(usize::MAX);
+                    rows.resumed(place.line, |most| {
+                        let mut start = vec![0; most.min(before)];
+                        let read = read_full(file, &mut start, 0)?;
+                        start.truncate(read);
+                        io::Result::Ok(start.into())
+                    })?
                 }
             }))
         }

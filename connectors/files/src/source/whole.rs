@@ -1,6 +1,8 @@
 //! Cuts a text that is all there, in pieces of any size and from any place on, as a file would be. For checks from
 //! outside of this crate: however a text arrives, and wherever reading is resumed, the records are the same.
 
+use std::convert::Infallible;
+
 use bytes::Bytes;
 use karez_api::{Body, Form};
 
@@ -43,7 +45,7 @@ pub fn cut(
     step: usize,
     after: Option<&Piece>,
 ) -> Vec<Piece> {
-    let mut framer = framer(layout, max_record, text, after);
+    let Ok(mut framer) = framer(layout, max_record, text, after);
     let (mut given, mut records) = (after.map_or(0, |piece| piece.end as usize), Vec::new());
     let mut done = given;
     loop {
@@ -65,9 +67,9 @@ pub fn cut(
     }
 }
 
-fn framer(layout: Layout, max: usize, text: &Bytes, after: Option<&Piece>) -> Framer {
+fn framer(layout: Layout, max: usize, text: &Bytes, after: Option<&Piece>) -> Result<Framer, Infallible> {
     let lines = after.map_or(0, |piece| piece.lines);
-    match layout {
+    Ok(match layout {
         Layout::Ndjson => Framer::Lines(Lines::new(Form::Json, max, lines)),
         Layout::Text => Framer::Lines(Lines::new(Form::Text, max, lines)),
         Layout::Json => Framer::Json(JsonValues::new(max, lines, after.map_or(0, |piece| piece.state))),
@@ -75,12 +77,12 @@ fn framer(layout: Layout, max: usize, text: &Bytes, after: Option<&Piece>) -> Fr
             let rows = CsvRows::new(Dialect { delimiter, header }, max);
             Framer::Csv(Box::new(match after {
                 None => rows,
-                Some(piece) => {
-                    rows.resumed(lines, &text.slice(..(piece.end as usize).min(max.saturating_add(1))))
-                }
+                Some(piece) => rows.resumed(lines, |most| {
+                    Result::<_, Infallible>::Ok(text.slice(..most.min(piece.end as usize)))
+                })?,
             }))
         }
-    }
+    })
 }
 
 impl From<Cut> for Piece {

@@ -104,9 +104,11 @@ struct Handshake {
     token: Option<(String, Secret)>,
     hmac: Option<(Mac, Message, Encoding)>,
     status: StatusCode,
-    headers: Vec<(HeaderName, Message)>,
+    headers: Headers,
     body: Payload,
 }
+
+type Headers = Vec<(HeaderName, Message)>;
 
 struct Condition {
     of: Of,
@@ -174,7 +176,16 @@ impl HandshakeSpec {
             Some(spec) => Some(spec.check(cx, &at.field("hmac"), with)?),
         };
         let (status, headers, body) = self.answer.check(cx, &at.field("answer"))?;
-        Some(Handshake { stage: self.verification, method, conditions: conditions?, token, hmac, status, headers, body })
+        Some(Handshake {
+            stage: self.verification,
+            method,
+            conditions: conditions?,
+            token,
+            hmac,
+            status,
+            headers,
+            body,
+        })
     }
 }
 
@@ -214,7 +225,7 @@ impl HmacSpec {
 }
 
 impl AnswerSpec {
-    fn check(self, cx: &Checker<'_>, at: &Path) -> Option<(StatusCode, Vec<(HeaderName, Message)>, Payload)> {
+    fn check(self, cx: &Checker<'_>, at: &Path) -> Option<(StatusCode, Headers, Payload)> {
         let status = StatusCode::from_u16(self.status).ok().filter(|status| status.is_success());
         if status.is_none() {
             cx.report(Problem::error("bad-status", at.field("status"), "it is not from 200 to 299"));
@@ -244,7 +255,10 @@ fn template(cx: &Checker<'_>, at: &Path, text: &str) -> Option<Message> {
     let fit = |message: Message| {
         message.has_only(&["header:NAME", "query:NAME", "body:FIELD", "hmac"]).map(|()| message)
     };
-    Message::parse(text).and_then(fit).map_err(|what| cx.report(Problem::error("bad-message", at.clone(), what))).ok()
+    Message::parse(text)
+        .and_then(fit)
+        .map_err(|what| cx.report(Problem::error("bad-message", at.clone(), what)))
+        .ok()
 }
 
 fn tree(cx: &Checker<'_>, at: &Path, json: Json) -> Option<Tree> {
@@ -350,7 +364,8 @@ impl Handshake {
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
         }
         for (name, message) in &self.headers {
-            let value = HeaderValue::from_bytes(&fill(message)?).map_err(|_| format!("{name} would be no header"))?;
+            let value =
+                HeaderValue::from_bytes(&fill(message)?).map_err(|_| format!("{name} would be no header"))?;
             headers.insert(name.clone(), value);
         }
         Ok(response)
@@ -373,7 +388,9 @@ impl Handshake {
 impl Condition {
     fn holds(&self, request: &Request<'_>) -> bool {
         let found = match &self.of {
-            Of::Header(name) => request.header(name).ok().and_then(|value| std::str::from_utf8(value).ok()).map(Json::from),
+            Of::Header(name) => {
+                request.header(name).ok().and_then(|value| std::str::from_utf8(value).ok()).map(Json::from)
+            }
             Of::Query(name) => request.parameter(name).ok().map(Json::from),
             Of::Field(path) => request.field(path).filter(|value| !value.is_null()).cloned(),
         };
@@ -395,7 +412,8 @@ impl Tree {
                 Json::Array(items.iter().map(|item| item.filled_in(fill)).collect::<Result<_, _>>()?)
             }
             Self::Map(fields) => {
-                let field = |(name, tree): &(String, Tree)| Ok::<_, String>((name.clone(), tree.filled_in(fill)?));
+                let field =
+                    |(name, tree): &(String, Tree)| Ok::<_, String>((name.clone(), tree.filled_in(fill)?));
                 Json::Object(fields.iter().map(field).collect::<Result<_, _>>()?)
             }
         })

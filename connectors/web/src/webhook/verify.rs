@@ -97,5 +97,4 @@ impl Verifier {
 }
 
 #[cfg(test)]
-#[path = "verify/tests.rs"]
 mod tests;

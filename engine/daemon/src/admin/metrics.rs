@@ -125,6 +125,7 @@ fn pipelines(text: &mut Exposition, statuses: &[Status]) {
     text.counter("karez_missing_order_key_total", "records for which order_by yields nothing");
     text.counter("karez_pipeline_reloads_total", "times that the pipeline was changed while it ran");
     text.counter("karez_refused_total", "requests turned away before they counted, by reason");
+    text.counter("karez_answered_total", "requests answered that are no records, like handshakes, by kind");
     text.family("karez_processing_seconds", "histogram", "time from receipt to settlement");
     text.counter("karez_webhook_received_total", "webhook events that were accepted or known");
     text.counter("karez_webhook_processed_total", "webhook events that were settled without failure");
@@ -142,6 +143,9 @@ fn pipelines(text: &mut Exposition, statuses: &[Status]) {
         text.sample("karez_pipeline_reloads_total", &label, counters.reloads);
         for (reason, count) in &counters.refused {
             text.sample("karez_refused_total", &[("pipeline", &**name), ("reason", reason)], *count);
+        }
+        for (kind, count) in &counters.answered {
+            text.sample("karez_answered_total", &[("pipeline", &**name), ("kind", kind)], *count);
         }
         text.histogram("karez_processing_seconds", &label, &counters.processing);
         if nodes.iter().any(|node| node.kind == "webhook") {
@@ -233,6 +237,7 @@ mod tests {
             missing_order_key: 0,
             reloads: 0,
             refused: BTreeMap::from([("signature", 4)]),
+            answered: BTreeMap::from([("handshake", 2)]),
             processing: histogram.read(),
         };
         Status {

@@ -1,10 +1,11 @@
 //! B1, B2: a broker that dies, stands still, loses a queue, has nowhere to put a message, or no memory.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::broker;
 use crate::lane::{From, To};
 use crate::observe::Manner;
+use crate::produce::Pace;
 use crate::rig::{PATIENCE, Rig};
 use crate::run::Run;
 
@@ -17,6 +18,8 @@ pub(super) fn bounces(run: &mut Run) {
     rig.lane("queue-files", From::Queue, To::Files);
     rig.lane("queue-http", From::Queue, To::Http(Manner { refuses: 10, ..Manner::GOOD }));
     rig.lane("hook-queue", From::Webhook, To::Queue);
+    // Minutes of standing still: what comes together meanwhile has to be read again, too.
+    rig.pace(Pace { pause: Duration::from_millis(10), ..Pace::default() });
     rig.begin();
     rig.acks(20);
     for _ in 0..times {
@@ -24,30 +27,15 @@ pub(super) fn bounces(run: &mut Run) {
         std::thread::sleep(Duration::from_millis(500));
         broker().lock().unwrap().restart();
         run.fired("broker killed", 1);
-        resumes(&mut rig);
+        rig.resumes("the broker was killed");
         broker().lock().unwrap().freeze();
         std::thread::sleep(frozen);
         broker().lock().unwrap().thaw();
         run.fired("broker frozen", 1);
-        resumes(&mut rig);
+        rig.resumes("the broker stood still");
     }
     rig.conclude();
     run.take(rig, 30);
-}
-
-/// Every lane moves again, without anybody's help.
-fn resumes(rig: &mut Rig) {
-    let begun = Instant::now();
-    let before: Vec<u64> = rig.lanes.iter_mut().map(|lane| lane.observer.progress()).collect();
-    let moving = |rig: &mut Rig| {
-        rig.lanes.iter_mut().zip(&before).all(|(lane, before)| lane.observer.progress() > *before)
-    };
-    if rig.wait(PATIENCE, moving) {
-        rig.recoveries.push(begun.elapsed());
-    } else {
-        let stuck = rig.stuck("a lane does not move although the broker is back");
-        rig.violations.push(stuck);
-    }
 }
 
 /// A message that no queue takes has failed; a broker that is out of memory stops its publishers, and only them.

@@ -5,11 +5,11 @@ use std::process::Command;
 use crate::run::Run;
 
 pub(super) fn store(run: &mut Run) {
-    let seeds = run.tier.of("500", "2000", "10000");
+    let seeds = run.tier.of("500", "1000", "10000");
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
     let tested = Command::new("cargo")
-        .args(["test", "--quiet", "-p", "karez-store", "--lib", "tests::model"])
-        .env("PROPTEST_CASES", seeds)
+        .args(["test", "--quiet", "-p", "karez-store", "--lib", "--", "tests::model", "tests::checkpoints"])
+        .env("KAREZ_TEST_SEEDS", seeds)
         .current_dir(root)
         .output();
     let output = match tested {

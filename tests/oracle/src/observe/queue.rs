@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
 
-use karez_tests::rabbit::Look;
+use karez_tests::rabbit::{AT_ONCE, Look};
 
 use super::{Observer, Sighting};
 use crate::produce::{Rabbit, at};
@@ -51,14 +51,19 @@ impl QueueReader {
             self.look = Look::at(&url).ok();
         }
         let Some(look) = &self.look else { return };
-        match look.try_take(&self.queue) {
-            Ok(messages) => {
-                for (id, body) in messages {
-                    writeln!(self.file, "{id} {}", String::from_utf8_lossy(&body)).unwrap();
-                    self.taken.push(Sighting { body, key: Some(id) });
-                }
+        loop {
+            let Ok(messages) = look.try_take(&self.queue) else {
+                self.look = None;
+                return;
+            };
+            let more = messages.len() == AT_ONCE;
+            for (id, body) in messages {
+                writeln!(self.file, "{id} {}", String::from_utf8_lossy(&body)).unwrap();
+                self.taken.push(Sighting { body, key: Some(id) });
             }
-            Err(_) => self.look = None,
+            if !more {
+                return;
+            }
         }
     }
 }

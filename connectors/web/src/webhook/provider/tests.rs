@@ -10,6 +10,8 @@ use super::*;
 use crate::testing::{Engine, open_webhook_at, source};
 use crate::webhook::Webhook;
 
+mod beyond;
+mod handshakes;
 mod signed;
 mod vectors;
 
@@ -35,8 +37,10 @@ impl Sent {
     async fn to(&self, settings: Json, now: Millis) -> Result<Outcome, Vec<Problem>> {
         let plan = source::<Webhook>(settings)?;
         let engine = Arc::<Engine>::default();
-        let form = self.headers.iter().any(|(_, value)| value.contains("x-www-form-urlencoded"));
-        let decode = if form { Decode::Text } else { plan.default_decode() };
+        let is_text =
+            |value: &str| value.starts_with("text/plain") || value.contains("x-www-form-urlencoded");
+        let text = self.headers.iter().any(|(_, value)| is_text(value));
+        let decode = if text { Decode::Text } else { plan.default_decode() };
         let (_, endpoint) = open_webhook_at(&*plan, &engine, decode, now).await;
         let stored = Accepted::Stored { id: RecordId::text("x"), duplicate: false, filtered: false };
         engine.verdicts.lock().unwrap().push_back(stored);

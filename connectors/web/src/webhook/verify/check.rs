@@ -91,8 +91,12 @@ impl Verify {
         let help = "it is a text of your own that you enter where you register the webhook";
         match &self.verify_token {
             None if wanted => cx.report(
-                Problem::error("missing-verify-token", at.clone(), "a `verify_token` is asked for before anything is sent")
-                    .help(help),
+                Problem::error(
+                    "missing-verify-token",
+                    at.clone(),
+                    "a `verify_token` is asked for before anything is sent",
+                )
+                .help(help),
             ),
             Some(_) if !wanted => {
                 let message = "nobody asks for a `verify_token` here";
@@ -203,8 +207,11 @@ impl Verify {
 fn known_provider(cx: &Checker<'_>, at: &Path, name: &str) -> Option<&'static Provider> {
     let found = provider::find(name);
     if found.is_none() {
-        let problem =
-            Problem::error("unknown-provider", at.field("provider"), format!("{name:?} is no known provider"));
+        let problem = Problem::error(
+            "unknown-provider",
+            at.field("provider"),
+            format!("{name:?} is no known provider"),
+        );
         let help = karez_api::suggest::help(name, provider::names(), "there are");
         cx.report(Problem { help, ..problem });
     }
@@ -226,7 +233,9 @@ impl TokenSpec {
             (None, None, None) => Place::Headers(vec![header::AUTHORIZATION]),
             (Some(name), None, None) => Place::Headers(vec![header_name(cx, &at.field("header"), name)?]),
             (None, Some(name), None) => Place::Query(name),
-            (None, None, Some(path)) => Place::Body(super::signature::body_path(cx, &at.field("body"), path)?),
+            (None, None, Some(path)) => {
+                Place::Body(super::signature::body_path(cx, &at.field("body"), path)?)
+            }
             _ => {
                 cx.report(super::signature::ambiguous_place(at));
                 return None;

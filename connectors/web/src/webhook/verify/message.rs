@@ -90,6 +90,9 @@ impl Message {
     pub(super) fn names_body(&self) -> bool {
         self.any(|part| matches!(part, Part::Body))
     }
+    pub(super) fn names_query(&self, name: &str) -> bool {
+        self.any(|part| matches!(part, Part::Query(named) if named == name))
+    }
     pub(super) fn names_header(&self, name: &HeaderName) -> bool {
         self.any(|part| matches!(part, Part::Header(names) if names.contains(name)))
     }
@@ -128,7 +131,8 @@ impl Message {
                     let value = names.iter().find_map(|name| headers.get(name))?;
                     text.push_str(value.to_str().ok()?.trim());
                 }
-                Part::Field { path, optional } => match tree.and_then(|tree| path.find(tree)).and_then(plain) {
+                Part::Field { path, optional } => match tree.and_then(|tree| path.find(tree)).and_then(plain)
+                {
                     Some(value) => text.push_str(&value),
                     None if *optional => {}
                     None => return None,

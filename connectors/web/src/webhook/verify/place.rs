@@ -72,7 +72,11 @@ impl Place {
     ///
     /// # Errors
     /// A fragment.
-    pub(super) fn texts(&self, request: &Request<'_>, item: Option<&Json>) -> Result<Vec<Vec<u8>>, &'static str> {
+    pub(super) fn texts(
+        &self,
+        request: &Request<'_>,
+        item: Option<&Json>,
+    ) -> Result<Vec<Vec<u8>>, &'static str> {
         match self {
             Self::Headers(names) => {
                 let there = names.iter().filter(|name| request.headers.contains_key(*name));

@@ -56,9 +56,7 @@ impl PublicKey {
             Scheme::Ed25519 => (&signature::ED25519, Some(64)),
             Scheme::EcdsaDer => (&signature::ECDSA_P256_SHA256_ASN1, None),
             Scheme::EcdsaFixed => (&signature::ECDSA_P256_SHA256_FIXED, Some(64)),
-            Scheme::Rsa(Algorithm::Sha1) => {
-                (&signature::RSA_PKCS1_2048_8192_SHA1_FOR_LEGACY_USE_ONLY, None)
-            }
+            Scheme::Rsa(Algorithm::Sha1) => (&signature::RSA_PKCS1_2048_8192_SHA1_FOR_LEGACY_USE_ONLY, None),
             Scheme::Rsa(Algorithm::Sha256) => (&signature::RSA_PKCS1_2048_8192_SHA256, None),
             Scheme::Rsa(Algorithm::Sha512) => (&signature::RSA_PKCS1_2048_8192_SHA512, None),
         };
@@ -87,8 +85,8 @@ fn from_pem(scheme: Scheme, text: &str) -> Result<Vec<u8>, &'static str> {
             raw_key(scheme, &certificate.tbs_certificate.subject_public_key_info)
         }
         false => {
-            let info =
-                SubjectPublicKeyInfoOwned::from_pem(text).map_err(|_| "the public key cannot be read as PEM")?;
+            let info = SubjectPublicKeyInfoOwned::from_pem(text)
+                .map_err(|_| "the public key cannot be read as PEM")?;
             raw_key(scheme, &info)
         }
     }

@@ -32,11 +32,7 @@ impl<'a> Request<'a> {
         Self { method, query, headers, body: b"", now, shared: None, tree: OnceCell::new() }
     }
 
-    pub(in super::super) fn whole(
-        parts: &'a ::http::request::Parts,
-        body: &'a Body,
-        now: Millis,
-    ) -> Self {
+    pub(in super::super) fn whole(parts: &'a ::http::request::Parts, body: &'a Body, now: Millis) -> Self {
         let shared = Some(body).filter(|body| body.form() == Form::Json);
         Self { body: body.bytes(), shared, ..Self::head(parts, now) }
     }

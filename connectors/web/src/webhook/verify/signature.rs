@@ -7,6 +7,7 @@ use ::http::{HeaderName, header};
 use karez_api::{Checker, Path, Problem};
 
 use super::super::header_name;
+use super::Verifier;
 use super::check::Places;
 use super::jwt::{Jwt, JwtAlgorithm, JwtKeys};
 use super::mac::{Algorithm, Mac};
@@ -19,7 +20,6 @@ use super::signed::{BodyHash, Proof, Signed};
 use super::spec::{BodyHashSpec, HeaderNames, JwtSpec, KeySpec, MacSpec, TimestampSpec, Verify};
 use super::time::{At, Timestamp};
 use super::url::PublicUrl;
-use super::Verifier;
 
 /// The parts that can be signed.
 const SIGNED: [&str; 10] = [
@@ -82,8 +82,11 @@ impl Verify {
             cx.report(Problem::error("misplaced-setting", at.field(other), message).on_key());
         }
         if !given {
-            let problem = Problem::error("missing-secret", at.field("provider"), format!("`{name}` is missing"));
-            cx.report(problem.help(format_args!("add {name}: \"${{WEBHOOK_{}}}\" beside it", name.to_uppercase())));
+            let problem =
+                Problem::error("missing-secret", at.field("provider"), format!("`{name}` is missing"));
+            cx.report(
+                problem.help(format_args!("add {name}: \"${{WEBHOOK_{}}}\" beside it", name.to_uppercase())),
+            );
         }
         (given && !superfluous).then_some(())
     }
@@ -144,7 +147,12 @@ impl MacSpec {
 }
 
 impl KeySpec {
-    pub(super) fn ed25519(self, cx: &Checker<'_>, places: &Places, url: Option<PublicUrl>) -> Option<Verifier> {
+    pub(super) fn ed25519(
+        self,
+        cx: &Checker<'_>,
+        places: &Places,
+        url: Option<PublicUrl>,
+    ) -> Option<Verifier> {
         self.no_algorithm(cx, places)?;
         self.check(cx, places, url, Scheme::Ed25519)
     }
@@ -201,9 +209,7 @@ fn public_keys(
     prefix: &str,
 ) -> Option<Vec<Dated<PublicKey>>> {
     match keys {
-        Some(keys) => {
-            keys.read(cx, at, |text| PublicKey::read(scheme, text, prefix).map_err(str::to_owned))
-        }
+        Some(keys) => keys.read(cx, at, |text| PublicKey::read(scheme, text, prefix).map_err(str::to_owned)),
         None => {
             cx.report(Problem::error("missing-key", at.clone(), "the sender's public key is missing"));
             None
@@ -220,7 +226,6 @@ impl Shape {
             .map_err(|what| cx.report(Problem::error("bad-message", at.field("message"), what)))
             .ok();
         let each = optional(self.each, |path| body_path(cx, &at.field("each"), &path));
-        let body_hash = optional(self.body_hash, |spec| spec.check(cx, &at.field("body_hash")));
         let require: Option<Vec<_>> = self
             .require
             .into_iter()
@@ -229,6 +234,7 @@ impl Shape {
         let (place, message) = (place?, message?);
         let signature = Signature { cx, at, place: &place, separator: self.separator, message: &message };
         let timestamp = optional(self.timestamp, |spec| signature.timestamp(spec));
+        let body_hash = optional(self.body_hash, |spec| signature.body_hash(spec));
         signature.holds_together(&proof, url.is_some(), matches!(timestamp, Some(None)))?;
         let public_url = url.filter(|_| message.names_url());
         let written =
@@ -299,13 +305,30 @@ impl Signature<'_> {
     }
 
     fn is_signed(&self, at: &At) -> bool {
-        self.message.names_timestamp()
-            || match at {
-                At::Place(Place::Headers(names)) => names.iter().any(|name| self.message.names_header(name)),
-                At::Place(Place::Query(_)) => self.message.names_url(),
-                At::Place(Place::Body(_)) => self.message.names_body(),
-                At::Label(..) => false,
-            }
+        self.message.names_timestamp() || matches!(at, At::Place(place) if self.covers(place))
+    }
+
+    /// Whether what stands there is a part of what is signed.
+    fn covers(&self, place: &Place) -> bool {
+        match place {
+            Place::Headers(names) => names.iter().all(|name| self.message.names_header(name)),
+            Place::Query(name) => self.message.names_url() || self.message.names_query(name),
+            Place::Body(_) => self.message.names_body(),
+        }
+    }
+
+    fn body_hash(&self, spec: BodyHashSpec) -> Option<BodyHash> {
+        let hash = spec.check(self.cx, &self.at.field("body_hash"))?;
+        if !self.covers(&hash.place) {
+            self.report(
+                "unsigned-body-hash",
+                "body_hash",
+                "the hash is no part of what is signed: anybody could write another one",
+                "put it into `message`, like {header:Digest}",
+            );
+            return None;
+        }
+        Some(hash)
     }
 
     fn holds_together(&self, proof: &Proof, has_url: bool, has_no_timestamp: bool) -> Option<()> {
@@ -444,9 +467,7 @@ pub(super) fn ambiguous_place(at: &Path) -> Problem {
 }
 
 pub(super) fn body_path(cx: &Checker<'_>, at: &Path, text: &str) -> Option<BodyPath> {
-    BodyPath::parse(text)
-        .map_err(|what| cx.report(Problem::error("bad-field", at.clone(), what)))
-        .ok()
+    BodyPath::parse(text).map_err(|what| cx.report(Problem::error("bad-field", at.clone(), what))).ok()
 }
 
 fn header_names(cx: &Checker<'_>, at: &Path, names: &HeaderNames) -> Option<Vec<HeaderName>> {

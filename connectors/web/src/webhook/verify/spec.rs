@@ -19,6 +19,7 @@ use super::time::Unit;
 #[serde(deny_unknown_fields)]
 pub(in super::super) struct Verify {
     /// A provider whose scheme is known, like `stripe`; beside it stands `secret` or `key`.
+    #[serde(default)]
     #[schemars(schema_with = "super::super::provider::names_schema")]
     pub(super) provider: Option<String>,
     /// The secret that the provider shares with you, or a list of them while one is being replaced; any may match.

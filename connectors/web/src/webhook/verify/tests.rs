@@ -207,3 +207,5 @@ fn what_would_let_anybody_in_is_refused_at_check() {
         assert_eq!(places(&problems), [said], "{verify}");
     }
 }
+
+mod schemes;

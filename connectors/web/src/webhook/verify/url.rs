@@ -1,7 +1,8 @@
 //! The address that a sender knows a webhook by. Behind a proxy it is not the one that arrives,
 //! so the file says it.
 
-/// `https://hooks.example.com/webhooks/orders`: no query, no fragment.
+/// As it is written: `https://hooks.example.com/webhooks/orders`: no query, no fragment.
+#[derive(Debug)]
 pub(in super::super) struct PublicUrl(String);
 
 impl PublicUrl {

@@ -53,23 +53,71 @@ const ROWS: &[Row] = &[
     row("github", "s3cret", Code::Hex, "B", "X-Hub-Signature-256: sha256=C"),
     row("slack", "s3cret", Code::Hex, "v0:T:B", "X-Slack-Signature: v0=C|X-Slack-Request-Timestamp: T"),
     row("shopify", "s3cret", Code::Base64, "B", "X-Shopify-Hmac-Sha256: C"),
-    row("standard-webhooks", WHSEC, Code::OfBase64, "m.T.B", "webhook-id: m|webhook-timestamp: T|webhook-signature: v1,C v2,x"),
-    row("standard-webhooks-ed25519", "", Code::Ed25519Base64, "m.T.B", "webhook-id: m|webhook-timestamp: T|webhook-signature: v1a,C"),
+    row(
+        "standard-webhooks",
+        WHSEC,
+        Code::OfBase64,
+        "m.T.B",
+        "webhook-id: m|webhook-timestamp: T|webhook-signature: v1,C v2,x",
+    ),
+    row(
+        "standard-webhooks-ed25519",
+        "",
+        Code::Ed25519Base64,
+        "m.T.B",
+        "webhook-id: m|webhook-timestamp: T|webhook-signature: v1a,C",
+    ),
     row("svix", WHSEC, Code::OfBase64, "m.T.B", "svix-id: m|svix-timestamp: T|svix-signature: v1,C"),
-    row("gitlab", WHSEC, Code::OfBase64, "m.T.B", "webhook-id: m|webhook-timestamp: T|webhook-signature: v1,C"),
+    row(
+        "gitlab",
+        WHSEC,
+        Code::OfBase64,
+        "m.T.B",
+        "webhook-id: m|webhook-timestamp: T|webhook-signature: v1,C",
+    ),
     row("gitlab-token", "s3cret", Code::Token, "", "X-Gitlab-Token: C"),
-    row("sendgrid", "", Code::Ecdsa, "TB", "X-Twilio-Email-Event-Webhook-Signature: C|X-Twilio-Email-Event-Webhook-Timestamp: T"),
+    row(
+        "sendgrid",
+        "",
+        Code::Ecdsa,
+        "TB",
+        "X-Twilio-Email-Event-Webhook-Signature: C|X-Twilio-Email-Event-Webhook-Timestamp: T",
+    ),
     row("discord", "", Code::Ed25519Hex, "TB", "X-Signature-Ed25519: C|X-Signature-Timestamp: T"),
     row("zoom", "s3cret", Code::Hex, "v0:T:B", "x-zm-signature: v0=C|x-zm-request-timestamp: T"),
     row("meta", "s3cret", Code::Hex, "B", "X-Hub-Signature-256: sha256=C"),
     row("linear", "s3cret", Code::Hex, "B", "Linear-Signature: C"),
     row("intercom", "s3cret", Code::Sha1Hex, "B", "X-Hub-Signature: sha1=C"),
-    row("hubspot", "s3cret", Code::Base64, "POSTUBT", "X-HubSpot-Signature-v3: C|X-HubSpot-Request-Timestamp: T"),
+    row(
+        "hubspot",
+        "s3cret",
+        Code::Base64,
+        "POSTUBT",
+        "X-HubSpot-Signature-v3: C|X-HubSpot-Request-Timestamp: T",
+    ),
     row("hubspot-v1", "s3cret", Code::Hash, "SB", "X-HubSpot-Signature: C|X-HubSpot-Signature-Version: v1"),
-    row("hubspot-v2", "s3cret", Code::Hash, "SPOSTUB", "X-HubSpot-Signature: C|X-HubSpot-Signature-Version: v2"),
+    row(
+        "hubspot-v2",
+        "s3cret",
+        Code::Hash,
+        "SPOSTUB",
+        "X-HubSpot-Signature: C|X-HubSpot-Signature-Version: v2",
+    ),
     row("square", "s3cret", Code::Base64, "UB", "X-Square-HmacSha256-Signature: C"),
-    row("twilio", "s3cret", Code::Sha1Base64, "UBodyaidevt", "X-Twilio-Signature: C|Content-Type: application/x-www-form-urlencoded"),
-    row("mandrill", "s3cret", Code::Sha1Base64, "UBodyaidevt", "X-Mandrill-Signature: C|Content-Type: application/x-www-form-urlencoded"),
+    row(
+        "twilio",
+        "s3cret",
+        Code::Sha1Base64,
+        "UBodyaidevt",
+        "X-Twilio-Signature: C|Content-Type: application/x-www-form-urlencoded",
+    ),
+    row(
+        "mandrill",
+        "s3cret",
+        Code::Sha1Base64,
+        "UBodyaidevt",
+        "X-Mandrill-Signature: C|Content-Type: application/x-www-form-urlencoded",
+    ),
     row("trello", "s3cret", Code::Sha1Base64, "BU", "X-Trello-Webhook: C"),
     row("adyen", IN_HEX, Code::OfHex, "psp::acc:ref:1130:EUR:AUTHORISATION:true", ""),
     row("adyen-platform", IN_HEX, Code::OfHex, "B", "HmacSignature: C"),
@@ -81,14 +129,26 @@ const ROWS: &[Row] = &[
     row("sentry", "s3cret", Code::Hex, "B", "Sentry-Hook-Signature: C"),
     row("typeform", "s3cret", Code::Base64, "B", "Typeform-Signature: sha256=C"),
     row("calendly", "s3cret", Code::Hex, "T.B", "Calendly-Webhook-Signature: t=T,v1=C"),
-    row("zendesk", "s3cret", Code::Base64, "TB", "X-Zendesk-Webhook-Signature: C|X-Zendesk-Webhook-Signature-Timestamp: T"),
+    row(
+        "zendesk",
+        "s3cret",
+        Code::Base64,
+        "TB",
+        "X-Zendesk-Webhook-Signature: C|X-Zendesk-Webhook-Signature-Timestamp: T",
+    ),
     row("okta", "s3cret", Code::Token, "", "Authorization: C"),
     row("auth0", "Bearer t", Code::Token, "", "Authorization: C"),
     row("microsoft-graph", "s3cret", Code::Token, "", ""),
     row("jira", "s3cret", Code::Hex, "B", "X-Hub-Signature: sha256=C"),
     row("bitbucket", "s3cret", Code::Hex, "B", "X-Hub-Signature: sha256=C"),
     row("asana", "s3cret", Code::Hex, "B", "X-Hook-Signature: C"),
-    row("box", "s3cret", Code::Base64, "BT", "BOX-SIGNATURE-PRIMARY: C|BOX-SIGNATURE-SECONDARY: AAAA|BOX-DELIVERY-TIMESTAMP: T|BOX-SIGNATURE-VERSION: 1|BOX-SIGNATURE-ALGORITHM: HmacSHA256"),
+    row(
+        "box",
+        "s3cret",
+        Code::Base64,
+        "BT",
+        "BOX-SIGNATURE-PRIMARY: C|BOX-SIGNATURE-SECONDARY: AAAA|BOX-DELIVERY-TIMESTAMP: T|BOX-SIGNATURE-VERSION: 1|BOX-SIGNATURE-ALGORITHM: HmacSHA256",
+    ),
     row("notion", "s3cret", Code::Hex, "B", "X-Notion-Signature: sha256=C"),
     row("x", "s3cret", Code::Base64, "B", "x-twitter-webhooks-signature: sha256=C"),
     row("airtable", "czNjcmV0", Code::OfBase64Hex, "B", "X-Airtable-Content-MAC: hmac-sha256=C"),
@@ -133,7 +193,9 @@ impl Row {
     fn time(&self, seconds: u64) -> String {
         match self.provider {
             "linear" | "hubspot" | "webflow" => (seconds * 1_000).to_string(),
-            "zendesk" | "box" => jiff::Timestamp::from_second(seconds.try_into().unwrap()).unwrap().to_string(),
+            "zendesk" | "box" => {
+                jiff::Timestamp::from_second(seconds.try_into().unwrap()).unwrap().to_string()
+            }
             _ => seconds.to_string(),
         }
     }
@@ -151,8 +213,13 @@ impl Row {
         let line = |line: &str| {
             let (name, value) = line.split_once(": ").unwrap();
             let value = match value {
-                "C" | "T" => value.replace('C', &code).replace('T', &time),
-                _ => value.replace("=C", &format!("={code}")).replace(",C", &format!(",{code}")).replace("=T", &format!("={time}")),
+                "C" => code.clone(),
+                "T" => time.clone(),
+                // The time first: a code may begin with any letter.
+                _ => value
+                    .replace("=T", &format!("={time}"))
+                    .replace("=C", &format!("={code}"))
+                    .replace(",C", &format!(",{code}")),
             };
             (name.to_owned(), value)
         };
@@ -211,8 +278,12 @@ impl Keys {
 
 impl Code {
     fn of(self, keys: &Keys, secret: &str, signed: &[u8]) -> String {
-        let sha256 = |key: &[u8]| Hmac::<Sha256>::new_from_slice(key).unwrap().chain_update(signed).finalize().into_bytes();
-        let sha1 = |key: &[u8]| Hmac::<Sha1>::new_from_slice(key).unwrap().chain_update(signed).finalize().into_bytes();
+        let sha256 = |key: &[u8]| {
+            Hmac::<Sha256>::new_from_slice(key).unwrap().chain_update(signed).finalize().into_bytes()
+        };
+        let sha1 = |key: &[u8]| {
+            Hmac::<Sha1>::new_from_slice(key).unwrap().chain_update(signed).finalize().into_bytes()
+        };
         let of_base64 = || STANDARD.decode(secret.trim_start_matches("whsec_")).unwrap();
         match self {
             Self::Hex => hex::encode(sha256(secret.as_bytes())),
@@ -252,7 +323,10 @@ impl Code {
 }
 
 async fn judged(row: &Row, sent: &Sent, key: &str) -> Result<(), &'static str> {
-    let outcome = sent.to(row.settings(key), NOW).await.unwrap_or_else(|problems| panic!("{}: {problems:?}", row.provider));
+    let outcome = sent
+        .to(row.settings(key), NOW)
+        .await
+        .unwrap_or_else(|problems| panic!("{}: {problems:?}", row.provider));
     match (outcome.record, &*outcome.refused) {
         (Some(_), []) => {
             assert!(outcome.response.status().is_success(), "{}", row.provider);

@@ -27,14 +27,10 @@ struct Vector {
 }
 
 /// Those that cannot pass yet, and why. This list only gets shorter.
-const LEFT: [(&str, &str); 9] = [
+const LEFT: [(&str, &str); 5] = [
     ("asana-handshake", "the secret of a handshake would have to be kept"),
     ("notion-verification-token", "the secret of a handshake would have to be kept"),
     ("msgraph-clientstate", "a delivery is taken or refused as a whole"),
-    ("paypal-ok", "the certificate has to be fetched"),
-    ("paypal-wrong-webhook-id", "the certificate has to be fetched"),
-    ("sns-notification-v1", "the certificate has to be fetched"),
-    ("sns-notification-v2", "the certificate has to be fetched"),
     ("sns-evil-cert-url", "the certificate has to be fetched"),
     ("rfc9421-b25-hmac", "HTTP message signatures"),
 ];
@@ -66,7 +62,8 @@ impl Vector {
 
     fn settings(&self) -> Json {
         let verify = match self.name() {
-            "generic" => self.own(),
+            // Their certificates come by an address; here it stands in the file.
+            "generic" | "paypal" | "aws-sns" => self.own(),
             name => self.of_provider(name),
         };
         let mut settings = json!({"path": "/orders", "verify": verify, "methods": [self.method]});
@@ -112,6 +109,18 @@ impl Vector {
                 "algorithm": "HS256", "header": header, "secret": secret, "issuer": self.extra["iss"],
                 "body_claim": self.extra["body_claim"], "body_claim_encoding": "base64",
             }}),
+            "paypal-rsa" => {
+                let webhook = self.extra["webhook_id"].as_str().unwrap();
+                let (id, time) = ("{header:PAYPAL-TRANSMISSION-ID}", "{header:PAYPAL-TRANSMISSION-TIME}");
+                let message = format!("{id}|{time}|{webhook}|{{crc32}}");
+                json!({"rsa": {"header": "PAYPAL-TRANSMISSION-SIG", "message": message, "key": secret}})
+            }
+            "sns" => {
+                let algorithm = if self.id.ends_with("v1") { "sha1" } else { "sha256" };
+                let names = ["Message", "MessageId", "Subject", "Timestamp", "TopicArn", "Type"];
+                let message: String = names.map(|name| format!("{name}\n{{body:{name}}}\n")).concat();
+                json!({"rsa": {"algorithm": algorithm, "body": "Signature", "message": message, "key": secret}})
+            }
             _ => {
                 let (algorithm, encoding) = (&self.extra["alg"], &self.extra["enc"]);
                 json!({"hmac": {"algorithm": algorithm, "header": header, "encoding": encoding, "secret": secret}})
@@ -137,9 +146,15 @@ impl Vector {
             (true, true) => assert_eq!(outcome.answered, ["handshake"], "{id}: {said}"),
             (true, false) => {
                 assert!(status.is_success() && outcome.record.is_some(), "{id}: {status} {said}");
-                self.judge_names(outcome.record.as_ref().unwrap());
+                if find(self.name()).is_some() {
+                    self.judge_names(outcome.record.as_ref().unwrap());
+                }
             }
-            (false, true) => assert_eq!((outcome.refused.as_slice(), said.contains("1158")), (["handshake"].as_slice(), false), "{id}"),
+            (false, true) => assert_eq!(
+                (outcome.refused.as_slice(), said.contains("1158")),
+                (["handshake"].as_slice(), false),
+                "{id}"
+            ),
             (false, false) => {
                 assert_eq!(status, 401, "{id}: {said}");
                 assert!(["signature", "timestamp"].contains(&outcome.refused[0]), "{id}");

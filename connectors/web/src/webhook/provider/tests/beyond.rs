@@ -1,0 +1,79 @@
+//! What comes with a provider's name beside its scheme.
+
+use super::*;
+use crate::testing::NOW;
+
+const DAY: u64 = 86_400;
+
+fn okta(own: Json) -> Json {
+    let mut settings = json!({"path": "/orders", "verify": {"provider": "okta", "secret": "s3cret"}});
+    for (name, value) in own.as_object().unwrap() {
+        settings[name] = value.clone();
+    }
+    settings
+}
+
+fn signed(body: &str) -> Sent {
+    Sent { headers: vec![("authorization".into(), "s3cret".into())], body: body.into(), ..Sent::default() }
+}
+
+#[tokio::test]
+async fn a_providers_names_count_where_the_file_says_nothing() {
+    let body = r#"{"eventId":"e1","eventType":"t1","id":"mine","kind":"k"}"#;
+    for (own, id, event_type) in [
+        (json!({}), "e1", "t1"),
+        (json!({"delivery_id": "$.id"}), "mine", "t1"),
+        (json!({"event_type": "$.kind"}), "e1", "k"),
+    ] {
+        let outcome = signed(body).to(okta(own.clone()), NOW).await.unwrap();
+        let record = outcome.record.unwrap();
+        let meta = record.meta();
+        assert_eq!(
+            (meta.delivery_id.as_deref(), meta.event_type.as_deref()),
+            (Some(id), Some(event_type)),
+            "{own}"
+        );
+        assert_eq!(meta.id.to_string(), id);
+        assert!(!meta.headers.contains_key("authorization"));
+    }
+    let ids = [r#"{"a":1}"#, r#"{"a":1}"#, r#"{"a":2}"#].map(|body| async {
+        signed(body).to(okta(json!({})), NOW).await.unwrap().record.unwrap().id().to_string()
+    });
+    let [first, again, other] = ids;
+    let (first, again, other) = (first.await, again.await, other.await);
+    assert!(first.starts_with("sha256-") && first == again && first != other);
+}
+
+#[test]
+fn a_delivery_counts_once_for_as_long_as_it_may_be_tried() {
+    for (settings, days) in [
+        (okta(json!({})), Some(3)),
+        (json!({"path": "/orders", "verify": {"provider": "docusign", "secret": "s"}}), Some(15)),
+        (json!({"path": "/orders", "verify": {"token": {"token": "t"}}}), None),
+    ] {
+        let plan = source::<Webhook>(settings.clone()).unwrap();
+        let dedup = plan.default_dedup();
+        assert_eq!(dedup.as_ref().map(|dedup| dedup.ttl), days.map(|days| Duration::from_secs(days * DAY)));
+        assert_eq!(plan.has_identity(), days.is_some(), "{settings}");
+        let record = crate::testing::record("e1", "{}");
+        assert!(dedup.is_none_or(|dedup| dedup.key.eval(&record).unwrap() == Some(json!("e1"))));
+    }
+}
+
+#[tokio::test]
+async fn a_provider_reads_the_answer_that_it_wants() {
+    let body = r#"{"value":[{"clientState":"s3cret"}]}"#;
+    let graph = json!({"path": "/orders", "verify": {"provider": "microsoft-graph", "secret": "s3cret"}});
+    let outcome = Sent { body: body.into(), ..Sent::default() }.to(graph, NOW).await.unwrap();
+    assert_eq!((outcome.response.status().as_u16(), outcome.response.body().len()), (202, 0));
+}
+
+#[test]
+fn events_are_known_by_the_type_that_the_provider_gives() {
+    assert!(source::<Webhook>(okta(json!({"events": ["t1"]}))).is_ok());
+    let without_types = json!({
+        "path": "/orders", "events": ["a"], "verify": {"provider": "auth0", "secret": "s"},
+    });
+    let problems = source::<Webhook>(without_types).err().unwrap();
+    assert_eq!(crate::testing::places(&problems), ["missing-event-type events"]);
+}
