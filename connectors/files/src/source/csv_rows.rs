@@ -94,6 +94,9 @@ impl CsvRows {
     }
 
     pub(crate) fn cut(&mut self, data: &Bytes, base: u64, more: More, out: &mut Vec<Cut>) -> usize {
+        if base == 0 && more == More::Possible && begins_mark(data) {
+            return 0;
+        }
         let mut at = 0;
         while !is_full(out, at) && (at < data.len() || self.skipping.is_some()) {
             if matches!(self.columns, Columns::Unusable) {
@@ -265,6 +268,12 @@ fn line_breaks(bytes: &[u8]) -> usize {
     bytes.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count()
 }
 
+/// Whether these are the first bytes of a byte order mark whose rest is not there yet.
+fn begins_mark(data: &[u8]) -> bool {
+    const MARK: &[u8] = b"\xef\xbb\xbf";
+    !data.is_empty() && data.len() < MARK.len() && MARK.starts_with(data)
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::frame::{Framer, testing::cut_all};
@@ -273,6 +282,17 @@ mod tests {
     fn cut(text: &[u8], size: usize, header: bool) -> Vec<(String, u64)> {
         let rows = CsvRows::new(Dialect { delimiter: b',', header }, 40);
         cut_all(&mut Framer::Csv(Box::new(rows)), text, size)
+    }
+
+    #[test]
+    fn a_byte_order_mark_may_arrive_in_parts() {
+        let text = "\u{feff}a,b\n1,2\n".as_bytes();
+        for header in [false, true] {
+            let whole = cut(text, text.len(), header);
+            for size in 1..6 {
+                assert_eq!(cut(text, size, header), whole, "{size} bytes at a time, header: {header}");
+            }
+        }
     }
 
     #[test]
