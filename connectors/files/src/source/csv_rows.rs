@@ -4,7 +4,7 @@ use bytes::Bytes;
 use csv_core::ReadRecordResult;
 use karez_api::{Body, Form, Json, JsonMap};
 
-use super::frame::{Cut, KEPT_OF_TOO_LONG, More, Refusal, is_full, too_long};
+use super::frame::{BYTE_ORDER_MARK, Cut, KEPT_OF_TOO_LONG, More, Refusal, is_full, too_long};
 
 /// How the table is written.
 #[derive(Debug, Clone, Copy)]
@@ -94,7 +94,8 @@ impl CsvRows {
     }
 
     pub(crate) fn cut(&mut self, data: &Bytes, base: u64, more: More, out: &mut Vec<Cut>) -> usize {
-        if base == 0 && more == More::Possible && begins_mark(data) {
+        // The first row begins with the mark, if there is one: without anything behind it, there is no row yet.
+        if base == 0 && more == More::Possible && BYTE_ORDER_MARK.starts_with(data) {
             return 0;
         }
         let mut at = 0;
@@ -268,12 +269,6 @@ fn line_breaks(bytes: &[u8]) -> usize {
     bytes.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count()
 }
 
-/// Whether these are the first bytes of a byte order mark whose rest is not there yet.
-fn begins_mark(data: &[u8]) -> bool {
-    const MARK: &[u8] = b"\xef\xbb\xbf";
-    !data.is_empty() && data.len() < MARK.len() && MARK.starts_with(data)
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::frame::{Framer, testing::cut_all};
@@ -285,12 +280,14 @@ mod tests {
     }
 
     #[test]
-    fn a_byte_order_mark_may_arrive_in_parts() {
-        let text = "\u{feff}a,b\n1,2\n".as_bytes();
-        for header in [false, true] {
-            let whole = cut(text, text.len(), header);
-            for size in 1..6 {
-                assert_eq!(cut(text, size, header), whole, "{size} bytes at a time, header: {header}");
+    fn a_byte_order_mark_belongs_to_the_first_row_however_it_arrives() {
+        use super::super::whole::{Layout, cut};
+        let text = Bytes::from_static("\u{feff}a,b\n1,2\n".as_bytes());
+        for (header, expected) in [(false, vec![0, 7]), (true, vec![7])] {
+            for step in 1..8 {
+                let pieces = cut(Layout::Csv { delimiter: b',', header }, 40, &text, step, None);
+                let starts: Vec<u64> = pieces.iter().map(|piece| piece.start).collect();
+                assert_eq!(starts, expected, "{step} bytes at a time, header: {header}");
             }
         }
     }

@@ -14,6 +14,9 @@ pub(crate) const MAX_BYTES: usize = 1 << 20;
 /// What is kept of a record that is too long to be read.
 pub(crate) const KEPT_OF_TOO_LONG: usize = 64 << 10;
 
+/// What some programs write at the start of UTF-8 text; no part of it.
+pub(crate) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// Whether more bytes can follow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum More {

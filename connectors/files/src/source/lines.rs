@@ -3,9 +3,7 @@
 use bytes::Bytes;
 use karez_api::{Body, Form};
 
-use super::frame::{Cut, KEPT_OF_TOO_LONG, More, is_full, too_long};
-
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+use super::frame::{BYTE_ORDER_MARK, Cut, KEPT_OF_TOO_LONG, More, is_full, too_long};
 
 pub(crate) struct Lines {
     form: Form,
