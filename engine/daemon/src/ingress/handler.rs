@@ -169,7 +169,8 @@ impl Ingress {
                 changed.await;
             }
         };
-        if self.routes.find(path).is_none() {
+        // Mostly nothing is being changed, and the path is looked up once.
+        if self.is_handed_over(path) {
             tokio::time::timeout(HANDOVER, handed_over).await.ok();
         }
         self.endpoint(path)
