@@ -77,6 +77,12 @@ impl Body {
         })
     }
 
+    /// The same body before anybody looked inside: for keeping, since a tree takes several times the room of its bytes.
+    #[must_use]
+    pub fn unparsed(&self) -> Self {
+        Self::from_bytes(self.form(), self.bytes().clone())
+    }
+
     /// The body as one JSON text on one line: NDJSON's unit. Text becomes a JSON string.
     ///
     /// # Errors

@@ -13,6 +13,9 @@ use crate::{Json, JsonMap};
 /// Nesting that is accepted, in levels of arrays and objects.
 pub const MAX_DEPTH: usize = 127;
 
+/// Fields that an object gets room for at its first one: most have no more, and growing costs more than room.
+const COMMON_FIELDS: usize = 7;
+
 /// Why a text is not acceptable as JSON, with the place in it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message} at line {line} column {column}")]
@@ -101,6 +104,18 @@ fn end_of_string(text: &[u8], start: usize) -> usize {
     text.len()
 }
 
+/// Objects of up to this many fields are searched from the front: that is faster than hashing a name.
+const FEW_FIELDS: usize = 8;
+
+/// The field of that name.
+#[must_use]
+pub fn field<'a>(fields: &'a JsonMap, name: &str) -> Option<&'a Json> {
+    match fields.len() <= FEW_FIELDS {
+        true => fields.iter().find(|(key, _)| *key == name).map(|(_, value)| value),
+        false => fields.get(name),
+    }
+}
+
 struct Strict<'a>(&'a mut bool);
 
 impl<'de> DeserializeSeed<'de> for Strict<'_> {
@@ -148,6 +163,9 @@ impl<'de> Visitor<'de> for Strict<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Json, A::Error> {
         let mut map = JsonMap::new();
         while let Some(key) = fields.next_key::<String>()? {
+            if map.is_empty() {
+                map = JsonMap::with_capacity(COMMON_FIELDS);
+            }
             let value = fields.next_value_seed(Strict(&mut *self.0))?;
             match map.entry(key) {
                 serde_json::map::Entry::Vacant(slot) => {

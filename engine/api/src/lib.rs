@@ -33,7 +33,7 @@ pub use expression::{Condition, Escape, Evaluate, Expressions, Text, Value, cons
 pub use fault::{Class, Fault};
 pub use id::RecordId;
 pub use intake::{Accepted, Endpoint, Incoming, Ingress, Intake, Mount, RequestHead, Response, Wanted};
-pub use json::{JsonError, MAX_DEPTH, parse as parse_json};
+pub use json::{JsonError, MAX_DEPTH, field, parse as parse_json};
 pub use meta::{Meta, MetaFault, Millis};
 pub use plan::{
     Backoff, BatchPlan, Dedup, DedupScope, InFlight, Input, OnError, OnFailure, PipelinePlan, Retry,

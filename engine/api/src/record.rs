@@ -92,6 +92,12 @@ impl Record {
         (self.body, Unbodied { meta: self.meta, origin: self.origin })
     }
 
+    /// This record with its body as it came, see [`Body::unparsed`].
+    #[must_use]
+    pub fn unparsed(&self) -> Self {
+        Self { body: self.body.unparsed(), meta: Arc::clone(&self.meta), origin: self.origin }
+    }
+
     /// Gives a record its origin. For the engine, at admission only.
     #[must_use]
     pub fn admitted(self, origin: Origin) -> Self {

@@ -10,6 +10,7 @@ use crate::counters::{End, Ends};
 
 /// What a record costs beside its bytes.
 const OVERHEAD: usize = 512;
+
 /// What a parsed body costs, in its bytes.
 const PARSED: usize = 8;
 
@@ -32,7 +33,7 @@ pub(crate) enum Via {
 pub(crate) struct State {
     pub(crate) source: usize,
     pub(crate) via: Via,
-    /// As it came: what a dead letter keeps and a reload starts again from.
+    /// As it came, unparsed: what a dead letter keeps and a reload starts again from.
     pub(crate) record: Record,
     pub(crate) ends: Ends,
     pub(crate) dedup: Vec<DedupKey>,
@@ -103,7 +104,7 @@ impl Origins {
         let state = State {
             source,
             via,
-            record: record.clone(),
+            record: record.unparsed(),
             ends: Ends::default(),
             dedup: Vec::new(),
             delivered: Vec::new(),

@@ -3,6 +3,8 @@
 use karez_api::{Json, JsonMap, Meta, MetaFault, Millis};
 use serde_json::json;
 
+use super::descend;
+
 /// The names that `set_meta` cannot write.
 pub(crate) const FIXED: [&str; 14] = [
     "id",
@@ -29,14 +31,6 @@ pub(crate) fn look_up(meta: &Meta, path: &[String]) -> Option<Json> {
         [name, header] if name == "headers" => self::header(meta, header),
         [name, rest @ ..] => descend(&field(meta, name)?, rest).cloned(),
     }
-}
-
-fn descend<'a>(value: &'a Json, path: &[String]) -> Option<&'a Json> {
-    path.iter().try_fold(value, |value, name| match value {
-        Json::Object(fields) => fields.get(name),
-        Json::Array(items) => items.get(name.parse::<usize>().ok()?),
-        _ => None,
-    })
 }
 
 /// Everything that is known.

@@ -44,6 +44,15 @@ impl Expressions for Languages {
     }
 }
 
+/// Follows names from the root as templates do: fields of maps, positions in lists.
+fn descend<'a>(tree: &'a Json, path: &[String]) -> Option<&'a Json> {
+    path.iter().try_fold(tree, |value, name| match value {
+        Json::Object(fields) => karez_api::field(fields, name),
+        Json::Array(items) => items.get(name.parse::<usize>().ok()?),
+        _ => None,
+    })
+}
+
 /// The bytes of a string that `${…}` wrote: never an expression.
 fn literal_ranges<'a>(scope: &Scope<'a>, at: &Path) -> &'a [Range<usize>] {
     scope.literal.get(at).map_or(&[], Vec::as_slice)

@@ -31,7 +31,7 @@ enum Node {
     Pick(Query),
     Template(Template),
     Jq(Arc<Program>),
-    Map(Vec<(String, Node)>),
+    Map(MapNode),
     List(Vec<Node>),
 }
 
@@ -42,15 +42,7 @@ impl Evaluate<Option<Json>> for Node {
             Self::Pick(query) => query.pick(tree(record)?),
             Self::Template(template) => Some(Json::String(template.render(record)?)),
             Self::Jq(program) => at_most_one(program.run(record)?)?,
-            Self::Map(entries) => {
-                let mut fields = JsonMap::with_capacity(entries.len());
-                for (name, node) in entries {
-                    if let Some(value) = node.eval(record)? {
-                        fields.insert(name.clone(), value);
-                    }
-                }
-                Some(Json::Object(fields))
-            }
+            Self::Map(map) => Some(Json::Object(map.eval(record)?)),
             Self::List(nodes) => {
                 let mut items = Vec::with_capacity(nodes.len());
                 for node in nodes {
@@ -59,6 +51,32 @@ impl Evaluate<Option<Json>> for Node {
                 Some(Json::Array(items))
             }
         })
+    }
+}
+
+/// A map with the same keys for every record.
+struct MapNode {
+    /// Each key with null: copied for a record, since that costs less than hashing every key again.
+    keys: JsonMap,
+    /// In the order of the keys.
+    values: Vec<Node>,
+}
+
+impl MapNode {
+    fn eval(&self, record: &Record) -> Result<JsonMap, Fault> {
+        let mut fields = self.keys.clone();
+        let mut absent = Vec::new();
+        for ((index, slot), node) in fields.values_mut().enumerate().zip(&self.values) {
+            match node.eval(record)? {
+                Some(value) => *slot = value,
+                None => absent.push(index),
+            }
+        }
+        if !absent.is_empty() {
+            let mut places = 0..;
+            fields.retain(|_, _| places.next().is_some_and(|place| !absent.contains(&place)));
+        }
+        Ok(fields)
     }
 }
 
@@ -134,7 +152,8 @@ fn map(scope: &Scope<'_>, at: &Path, fields: &JsonMap) -> Result<Node, Vec<Probl
         let constants = entries.into_iter().filter_map(|(name, node)| Some((name, node.into_constant()?)));
         return Ok(Node::Constant(Json::Object(constants.collect())));
     }
-    Ok(Node::Map(entries))
+    let (keys, values) = entries.into_iter().map(|(name, node)| ((name, Json::Null), node)).unzip();
+    Ok(Node::Map(MapNode { keys, values }))
 }
 
 fn list(scope: &Scope<'_>, at: &Path, items: &[Json]) -> Result<Node, Vec<Problem>> {

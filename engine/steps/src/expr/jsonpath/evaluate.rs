@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use jsonpath_rust::query::js_path_process;
-use karez_api::Json;
+use karez_api::{Json, field};
 
 use super::ast::{Anchor, Comparison, Hop, Logical, Operand, Pattern, Query, Segment, Selector, Step};
 use super::regexp;
@@ -29,7 +29,7 @@ impl<'a> View<'a> {
 pub(crate) fn walk<'a>(mut node: &'a Json, path: &[Step]) -> Option<&'a Json> {
     for step in path {
         node = match step {
-            Step::Name(name) => node.as_object()?.get(name)?,
+            Step::Name(name) => field(node.as_object()?, name)?,
             Step::Index(index) => element(node, *index)?,
         };
     }
@@ -115,7 +115,7 @@ fn children(node: &Json) -> Box<dyn Iterator<Item = &Json> + '_> {
 impl Selector {
     fn select<'a>(&self, root: &'a Json, node: &'a Json, into: &mut Vec<&'a Json>) {
         match self {
-            Self::Name(name) => into.extend(node.as_object().and_then(|fields| fields.get(name))),
+            Self::Name(name) => into.extend(node.as_object().and_then(|fields| field(fields, name))),
             Self::Index(index) => into.extend(element(node, *index)),
             Self::Wildcard => into.extend(children(node)),
             Self::Filter(filter) => {

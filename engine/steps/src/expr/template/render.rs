@@ -16,8 +16,8 @@ use super::helpers::HELPERS;
 use super::place::Protected;
 use super::print::{print, within_bounds};
 use super::rewrite::{META, NOW, PRINT, Rewrite, UUID};
-use crate::expr::metadata;
 use crate::expr::mistake::Mistake;
+use crate::expr::{descend, metadata};
 
 /// Longest template, in bytes.
 const MAX_LENGTH: usize = 64 * 1024;
@@ -160,15 +160,6 @@ fn without_expressions(text: &str) -> String {
 /// Segments of a URL's path with nothing in them: `/users//posts` asks for something else than was meant.
 fn empty_segments(path: &str) -> usize {
     path.strip_prefix('/').unwrap_or(path).split('/').filter(|segment| segment.is_empty()).count()
-}
-
-/// As the engine resolves a path from the root.
-fn descend<'a>(tree: &'a Json, path: &[String]) -> Option<&'a Json> {
-    path.iter().try_fold(tree, |value, name| match value {
-        Json::Object(fields) => fields.get(name),
-        Json::Array(items) => items.get(name.parse::<usize>().ok()?),
-        _ => None,
-    })
 }
 
 /// The parser recurses; a file must not be able to exhaust the stack.
