@@ -76,7 +76,8 @@ fn what_cannot_be_taken_is_refused_and_counted_but_never_in() {
     let metrics = daemon.drained("open");
     assert_eq!(metrics.outcome("open", "in"), 0);
     for (reason, count) in [("undecodable", 4), ("method", 3), ("media_type", 1), ("content_encoding", 1)] {
-        let sample = format!("karez_refused_total{{pipeline=\"open\",reason=\"{reason}\"}}");
+        let sample =
+            format!("karez_refused_total{{pipeline=\"open\",source=\"source\",reason=\"{reason}\"}}");
         assert_eq!(metrics.value(&sample), count, "{sample}");
     }
     assert_eq!(metrics.value("karez_ingress_rejected_total{reason=\"unknown_path\"}"), 2);
@@ -157,7 +158,10 @@ fn a_token_opens_the_door_and_nothing_else_does() {
     assert_eq!(answer.status, 401);
     assert!(!answer.text().contains("t0ken"), "{}", answer.text());
     let metrics = daemon.drained("signed");
-    assert_eq!(metrics.value("karez_refused_total{pipeline=\"signed\",reason=\"signature\"}"), 5);
+    assert_eq!(
+        metrics.value("karez_refused_total{pipeline=\"signed\",source=\"source\",reason=\"signature\"}"),
+        5
+    );
     assert_eq!(metrics.value("karez_webhook_failed_total{pipeline=\"signed\"}"), 5);
     assert_eq!(metrics.outcome("signed", "in"), 1);
 }

@@ -14,11 +14,13 @@ use tokio::sync::Notify;
 /// 2026-11-24T10:15:00Z.
 pub(crate) const NOW: Millis = Millis(1_795_515_300_000);
 
-/// Nobody waits here until a test says that the time is over.
+/// Time stands still, and nobody waits here until a test says that the time is over.
 #[derive(Clone)]
 pub(crate) struct TestClock {
     wait: Arc<Notify>,
     now: Millis,
+    begun: Instant,
+    passed: Arc<Mutex<Duration>>,
 }
 
 impl Default for TestClock {
@@ -29,7 +31,10 @@ impl Default for TestClock {
 
 impl TestClock {
     pub(crate) fn at(now: Millis) -> Self {
-        Self { wait: Arc::default(), now }
+        Self { wait: Arc::default(), now, begun: Instant::now(), passed: Arc::default() }
+    }
+    pub(crate) fn advance(&self, time: Duration) {
+        *self.passed.lock().unwrap() += time;
     }
     pub(crate) fn end_wait(&self) {
         self.wait.notify_one();
@@ -41,7 +46,7 @@ impl Clock for TestClock {
         self.now
     }
     fn instant(&self) -> Instant {
-        Instant::now()
+        self.begun + *self.passed.lock().unwrap()
     }
     fn sleep(&self, _: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         let over = Arc::clone(&self.wait);

@@ -6,7 +6,10 @@ mod endpoint;
 mod handshake;
 mod headers;
 mod identity;
+mod limits;
+mod packed;
 pub(crate) mod provider;
+mod respond;
 mod verify;
 
 use std::sync::Arc;
@@ -15,7 +18,7 @@ use ::http::{HeaderName, Method};
 use async_trait::async_trait;
 use karez_api::{
     ByteSize, Checker, Claim, Decode, Dedup, DedupScope, Evaluate, Fault, Json, LARGEST_RECORD, Opened, Path,
-    Problem, Record, Replay, SourceContext, SourcePlan, SourceSpec, Value,
+    Problem, Record, Replay, SourceContext, SourcePlan, SourceSpec, Unpack, Value,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -23,7 +26,10 @@ use serde::Deserialize;
 use endpoint::Webhooks;
 use handshake::{HandshakeSpec, Handshakes, Secrets};
 use identity::Taken;
+use limits::{LimitSpec, Limits};
+use packed::Packed;
 use provider::{Naming, Provider};
+use respond::{Respond, RespondSpec};
 use verify::{PublicUrl, Verifier, Verify, Wanted};
 
 /// Where the ingress listener serves webhooks.
@@ -59,6 +65,13 @@ pub(crate) struct Webhook {
     /// provider's own come by themselves.
     #[serde(default)]
     handshakes: Vec<HandshakeSpec>,
+    /// When a delivery is answered and with what: `after_delivery`, or a map. Default: once it is on disk, with 200 and
+    /// its id.
+    respond: Option<RespondSpec>,
+    /// Networks that requests are accepted from, like `192.0.2.0/24`. Default: all.
+    networks: Option<Vec<String>>,
+    /// How many requests are taken. Default: no limit.
+    request_limit: Option<LimitSpec>,
     /// Largest body; a larger one is answered with 413. Default 1MiB, at most 60MiB: what the journal takes.
     #[serde(default = "one_mebibyte")]
     max_body: ByteSize,
@@ -79,6 +92,11 @@ impl SourceSpec for Webhook {
         let path = checked_path(cx, &self.path);
         let methods = checked_methods(cx, &self.methods);
         let max_body = checked_size(cx, self.max_body);
+        let respond = match self.respond {
+            None => Some(Respond::default()),
+            Some(respond) => respond.check(cx),
+        };
+        let limits = Limits::check(cx, self.networks, self.request_limit);
         let proof = self.verify.map(|verify| Proof::check(cx, verify, self.public_url, self.handshakes));
         if proof.is_none() {
             cx.report(
@@ -99,6 +117,8 @@ impl SourceSpec for Webhook {
         let known = |naming: fn(&'static Provider) -> &'static Naming| {
             provider.map(naming).filter(|naming| !naming.is_empty()).map(Taken::Provider)
         };
+        // Of several events in one delivery each has an id and a type of its own.
+        let each = provider.and_then(Provider::each);
         let types_are_known = self.event_type.is_some() || known(Provider::event_type).is_some();
         if self.events.is_some() && !types_are_known && (proof.is_some() || self.event_type.is_none()) {
             cx.report(
@@ -114,6 +134,12 @@ impl SourceSpec for Webhook {
         let event_type = optional(self.event_type, |setting| taken(cx, "event_type", setting))?;
         let delivery_id = optional(self.delivery_id, |setting| taken(cx, "delivery_id", setting))?;
         let proof = proof?;
+        let of_provider = |naming| known(naming).filter(|_| each.is_none());
+        let hashes = delivery_id.is_some() || provider.is_some_and(Provider::hashes);
+        let packed = provider.zip(each).map(|(provider, each)| {
+            Arc::new(Packed { provider, each, typed: event_type.is_none() }) as Arc<dyn Unpack>
+        });
+        let respond = respond?;
         Some(Box::new(Plan {
             path: path?,
             parts: Arc::new(Parts {
@@ -122,10 +148,14 @@ impl SourceSpec for Webhook {
                 handshakes: proof.handshakes,
                 provider,
                 events: self.events,
-                event_type: event_type.or_else(|| known(Provider::event_type)),
-                delivery_id: delivery_id.or_else(|| Some(Taken::Provider(provider?.event_id()))),
+                event_type: event_type.or_else(|| of_provider(Provider::event_type)),
+                delivery_id: delivery_id.or_else(|| known(Provider::delivery_id)),
+                hashes,
+                respond: respond.or(provider.and_then(Provider::answer)),
+                limits: Arc::new(limits?),
                 max_body: max_body?,
             }),
+            packed,
         }))
     }
 }
@@ -287,6 +317,10 @@ struct Parts {
     events: Option<Vec<String>>,
     event_type: Option<Taken>,
     delivery_id: Option<Taken>,
+    /// Whether a delivery without an id is known by the hash of its body.
+    hashes: bool,
+    respond: Respond,
+    limits: Arc<Limits>,
     max_body: usize,
 }
 
@@ -303,6 +337,7 @@ struct Plan {
     /// With the prefix.
     path: String,
     parts: Arc<Parts>,
+    packed: Option<Arc<dyn Unpack>>,
 }
 
 #[async_trait]
@@ -314,7 +349,7 @@ impl SourcePlan for Plan {
         false
     }
     fn has_identity(&self) -> bool {
-        self.parts.delivery_id.is_some()
+        self.parts.hashes || self.parts.delivery_id.is_some() || self.packed.is_some()
     }
     fn default_decode(&self) -> Decode {
         self.parts.provider.and_then(Provider::decode).unwrap_or(Decode::Json)
@@ -322,6 +357,9 @@ impl SourcePlan for Plan {
     fn default_dedup(&self) -> Option<Dedup> {
         let ttl = self.parts.provider?.dedup_window();
         Some(Dedup { key: Arc::new(Id), ttl, scope: DedupScope::Source })
+    }
+    fn unpack(&self) -> Option<Arc<dyn Unpack>> {
+        self.packed.clone()
     }
     fn ends(&self) -> bool {
         false

@@ -15,6 +15,8 @@ pub struct Incoming {
     pub record: Record,
     /// Whether a (split) record is wanted at all; the rest is counted filtered.
     pub wanted: Arc<dyn Wanted>,
+    /// How long the sender waits to hear how it ended; without it the answer comes once it is on disk.
+    pub wait: Option<Duration>,
 }
 
 /// Says which records of a delivery go on (`events:`).
@@ -22,11 +24,26 @@ pub trait Wanted: Send + Sync {
     fn wants(&self, record: &Record) -> bool;
 }
 
+/// How a delivery stands when its sender is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fate {
+    /// None of its records is wanted.
+    Filtered,
+    /// Known already.
+    Duplicate,
+    /// All its records reached their end, and nothing is left to do.
+    Delivered,
+    /// On disk, and on its way.
+    Accepted,
+    /// At least one of its records is a dead letter.
+    DeadLettered,
+}
+
 /// What became of a delivery.
 #[derive(Debug)]
 pub enum Accepted {
     /// On disk, or known already.
-    Stored { id: RecordId, duplicate: bool, filtered: bool },
+    Stored { id: RecordId, fate: Fate },
     /// It could not be decoded or has no dedup key: the sender's fault.
     Undecodable(Fault),
     /// No room, or the pipeline is not ready: the sender should come again.
@@ -41,6 +58,19 @@ pub trait Intake: Send + Sync {
     fn refused(&self, reason: &'static str);
     /// Counts a request that was answered without becoming a record, by kind (`handshake`).
     fn answered(&self, _kind: &'static str) {}
+    /// Counts a request that proved where it comes from.
+    fn verified(&self, _proof: &Proof) {}
+    /// Notes how long a request waited for its answer once it was there.
+    fn took(&self, _time: Duration) {}
+}
+
+/// How a request proved where it comes from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Proof {
+    /// Which secret or key of several matched, from 0.
+    pub secret: Option<usize>,
+    /// How old it was by its own, signed time.
+    pub age: Option<Duration>,
 }
 
 /// What an endpoint sees of a request beside its body.

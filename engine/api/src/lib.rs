@@ -32,7 +32,9 @@ pub use check::{Checker, Reuse, Scope};
 pub use expression::{Condition, Escape, Evaluate, Expressions, Text, Value, constant};
 pub use fault::{Class, Fault};
 pub use id::RecordId;
-pub use intake::{Accepted, Endpoint, Incoming, Ingress, Intake, Mount, RequestHead, Response, Wanted};
+pub use intake::{
+    Accepted, Endpoint, Fate, Incoming, Ingress, Intake, Mount, Proof, RequestHead, Response, Wanted,
+};
 pub use json::{JsonError, MAX_DEPTH, field, parse as parse_json};
 pub use meta::{Meta, MetaFault, Millis};
 pub use plan::{
@@ -43,11 +45,11 @@ pub use problem::{Key, Path, Problem, Severity};
 pub use record::{Origin, Record};
 pub use registry::{Build, Component, Registry, Role, SinkSpec, SourceSpec, StepSpec};
 pub use services::{Clock, Tasks};
-pub use settings::{ByteSize, Duration, Secret};
+pub use settings::{ByteSize, Duration, Rate, Secret};
 pub use sink::{Delivery, Encode, Mark, Outcome, Shape, Sink, SinkContext, SinkPlan};
 pub use source::{
     Ack, Batch, Claim, Decode, Lane, NoAck, Opened, Position, Positions, Replay, Settled, Source,
-    SourceContext, SourcePlan, Verdict,
+    SourceContext, SourcePlan, Unpack, Verdict,
 };
 pub use step::{DEFAULT_PORT, Emit, Port, Step};
 pub use store::{

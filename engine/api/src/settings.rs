@@ -69,6 +69,33 @@ impl std::str::FromStr for ByteSize {
     }
 }
 
+/// How often something may happen, as written in a file: `100/s`, `30/m`, `6/h`; more than never.
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
+pub struct Rate {
+    /// Seconds from one to the next.
+    pub interval: f64,
+}
+
+impl std::str::FromStr for Rate {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let explain =
+            || format!("{text:?} is not a rate; write a number above 0 per s, m or h, like \"100/s\"");
+        let (number, unit) = text.split_once('/').ok_or_else(explain)?;
+        let seconds = match unit {
+            "s" => 1.0,
+            "m" => 60.0,
+            "h" => 3_600.0,
+            _ => return Err(explain()),
+        };
+        let number: f64 = number.parse().map_err(|_| explain())?;
+        match number > 0.0 && number.is_finite() {
+            true => Ok(Self { interval: seconds / number }),
+            false => Err(explain()),
+        }
+    }
+}
+
 /// A string that must not be seen: no `Debug`, no `Display`, no `Serialize`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
@@ -137,6 +164,30 @@ impl<'de> Deserialize<'de> for ByteSize {
     }
 }
 
+impl<'de> Deserialize<'de> for Rate {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Written(std::marker::PhantomData, "a rate like \"100/s\""))
+    }
+}
+
+impl JsonSchema for Rate {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Rate".into()
+    }
+    fn inline_schema() -> bool {
+        true
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "pattern": r"^[0-9]+(\.[0-9]+)?/(s|m|h)$",
+            "description": "a rate: a number per s, m or h, like 100/s",
+            "examples": ["100/s"],
+            "x-karez-kind": "rate"
+        })
+    }
+}
+
 impl JsonSchema for Duration {
     fn schema_name() -> std::borrow::Cow<'static, str> {
         "Duration".into()
@@ -186,6 +237,16 @@ mod tests {
         assert_eq!(millis("0"), Ok(0));
         for bad in ["", "5", "s", "-1s", "1w", "1 s", "99999d", "1..5s"] {
             assert!(millis(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn rates_read_as_written() {
+        let interval = |text: &str| text.parse::<Rate>().map(|rate| rate.interval);
+        assert_eq!(interval("100/s"), Ok(0.01));
+        assert_eq!(interval("0.5/m"), Ok(120.0));
+        for bad in ["0/s", "1", "x/s", "1/d", "-1/s"] {
+            assert!(interval(bad).is_err(), "{bad}");
         }
     }
 

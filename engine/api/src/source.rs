@@ -131,6 +131,15 @@ pub enum Replay {
     No,
 }
 
+/// How a sender packs several events into one delivery.
+pub trait Unpack: Send + Sync {
+    /// One record for each event, with an id of its own.
+    ///
+    /// # Errors
+    /// Class validation: the delivery cannot be read.
+    fn unpack(&self, delivery: Record) -> Result<Vec<Record>, Fault>;
+}
+
 /// How bytes become bodies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -187,6 +196,10 @@ pub trait SourcePlan: Send + Sync {
     }
     fn default_decode(&self) -> Decode {
         Decode::Json
+    }
+    /// How its deliveries are taken apart; by default each is one record.
+    fn unpack(&self) -> Option<Arc<dyn Unpack>> {
+        None
     }
     /// How its records are deduplicated where the file does not say; by default they are not.
     fn default_dedup(&self) -> Option<crate::Dedup> {

@@ -152,6 +152,18 @@ impl Builder<'_> {
                 .help("give one with `id: EXPR`, or make it stable with `journal: true`"),
             );
         }
+        if split.as_ref().is_some_and(Option::is_some) && plan.unpack().is_some() {
+            sheet.report(
+                Problem::error(
+                    "needless-split",
+                    at("split"),
+                    "deliveries of this sender are taken apart already: one record for each event",
+                )
+                .on_key()
+                .help("leave `split` out; the step `split` takes an event itself apart"),
+            );
+            return None;
+        }
         let node_plan = SourceNode {
             name: node.name.as_str().into(),
             kind: node.component.name,

@@ -137,6 +137,7 @@ impl<'a> View<'a> {
         match self.kind() {
             Some("duration") => return "a duration like \"30s\"".into(),
             Some("size") => return "a size like \"16MiB\"".into(),
+            Some("rate") => return "a rate like \"100/s\"".into(),
             _ => {}
         }
         if let Some(values) = self.values() {

@@ -218,8 +218,7 @@ mod tests {
             in_flight: 0,
             missing_order_key: 0,
             reloads: 0,
-            refused: BTreeMap::new(),
-            answered: BTreeMap::new(),
+            requests: BTreeMap::new(),
             processing: Histogram::default().read(),
         }
     }

@@ -56,6 +56,8 @@ impl Parts {
                     prepare: Arc::new(Prepare::new(&name, n, &node, Arc::clone(counters))),
                     stream: StreamName { pipeline: Arc::clone(&name), source: Arc::clone(&node.name) },
                     events: Arc::clone(&services.events),
+                    clock: Arc::clone(&services.clock),
+                    requests: counters.requests(&node.name),
                     counters: Arc::clone(counters),
                     closed: tokio::sync::RwLock::default(),
                 }),

@@ -412,6 +412,14 @@ impl Conductor {
 
     fn settle(&self, source: usize, items: Vec<crate::core::SettledItem>) {
         let Some(handle) = self.sources.get(source) else { return };
+        let waiting = handle.cx.intake.requests.waiting();
+        if !waiting.is_empty() {
+            items.iter().for_each(|item| {
+                if let Some(end) = item.end {
+                    waiting.tell(&item.id.to_string(), end);
+                }
+            });
+        }
         let notices = handle.cx.notices.clone();
         match notices.try_send(Notice::Items(items)) {
             Ok(()) => {}

@@ -3,11 +3,13 @@
 //! + returned + in flight. Nodes count their own records separately.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::Serialize;
+
+use crate::requests::{RequestReading, Requests};
 
 /// How an origin's branch ended; an origin counts once, by the first of these that any branch has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -48,8 +50,8 @@ pub struct Counters {
     pub(crate) returned: AtomicU64,
     pub(crate) missing_order_key: AtomicU64,
     pub(crate) reloads: AtomicU64,
-    refused: Mutex<BTreeMap<&'static str, u64>>,
-    answered: Mutex<BTreeMap<&'static str, u64>>,
+    /// By source.
+    requests: Mutex<BTreeMap<Arc<str>, Arc<Requests>>>,
     /// From receipt to settlement.
     pub(crate) processing: Histogram,
 }
@@ -82,14 +84,10 @@ impl Counters {
         self.returned.fetch_add(n, Relaxed);
         self.in_flight.fetch_sub(n, Relaxed);
     }
-    pub(crate) fn refuse(&self, reason: &'static str) {
-        let mut refused = self.refused.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        *refused.entry(reason).or_default() += 1;
-    }
-    /// A request that was answered and became no record.
-    pub(crate) fn answer(&self, kind: &'static str) {
-        let mut answered = self.answered.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        *answered.entry(kind).or_default() += 1;
+    /// What is counted of a source's callers.
+    pub(crate) fn requests(&self, source: &Arc<str>) -> Arc<Requests> {
+        let mut requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(requests.entry(Arc::clone(source)).or_default())
     }
 
     /// A reading of all counters.
@@ -109,10 +107,17 @@ impl Counters {
             in_flight: self.in_flight.load(Relaxed),
             missing_order_key: self.missing_order_key.load(Relaxed),
             reloads: self.reloads.load(Relaxed),
-            refused: self.refused.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone(),
-            answered: self.answered.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone(),
+            requests: self.read_requests(),
             processing: self.processing.read(),
         }
+    }
+}
+
+impl Counters {
+    fn read_requests(&self) -> BTreeMap<Arc<str>, RequestReading> {
+        let requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
+        let readings = requests.iter().map(|(source, requests)| (Arc::clone(source), requests.read()));
+        readings.filter(|(_, reading)| !reading.is_empty()).collect()
     }
 }
 
@@ -136,10 +141,8 @@ pub struct Reading {
     /// Records whose `order_by` matched nothing.
     pub missing_order_key: u64,
     pub reloads: u64,
-    /// Requests turned away before they counted as in, by reason.
-    pub refused: BTreeMap<&'static str, u64>,
-    /// Requests that were answered and became no record (handshakes), by kind.
-    pub answered: BTreeMap<&'static str, u64>,
+    /// Requests to sources that are called, by source.
+    pub requests: BTreeMap<Arc<str>, RequestReading>,
     /// Time from receipt to settlement.
     pub processing: HistogramReading,
 }

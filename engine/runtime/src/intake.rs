@@ -5,11 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use karez_api::{Accepted, Appended, Events, Fault, Incoming, Intake, NewEntry, StoreError, StreamName};
-use tokio::sync::RwLock;
+use karez_api::{
+    Accepted, Appended, Clock, Events, Fate, Fault, Incoming, Intake, NewEntry, Proof, StoreError, StreamName,
+};
+use tokio::sync::{RwLock, oneshot};
+use tokio::time::Instant;
 
 use crate::counters::{Counters, End};
 use crate::prepare::{Prepare, Prepared};
+use crate::requests::{self, Requests, Waiting};
 
 /// What a sender is told to wait when there is no room.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
@@ -19,7 +23,9 @@ pub(crate) struct JournalIntake {
     pub(crate) prepare: Arc<Prepare>,
     pub(crate) stream: StreamName,
     pub(crate) events: Arc<dyn Events>,
+    pub(crate) clock: Arc<dyn Clock>,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) requests: Arc<Requests>,
     /// Whether it is closed; held for reading while a delivery goes through.
     pub(crate) closed: RwLock<bool>,
 }
@@ -43,27 +49,88 @@ impl Intake for JournalIntake {
             prepared.into_iter().partition(|part| incoming.wanted.wants(&part.record));
         if wanted.is_empty() {
             rest.iter().for_each(|_| self.counters.pass(End::Filtered));
-            return Accepted::Stored { id, duplicate: false, filtered: true };
+            return Accepted::Stored { id, fate: Fate::Filtered };
         }
         let id = if wanted.len() == 1 { wanted[0].record.id().clone() } else { id };
+        let waiters = incoming.wait.map(|time| Waiters::enter(&self.requests, time, &wanted));
         fail::fail_point!("crash::received");
         let appended = self.append(wanted).await;
         fail::fail_point!("crash::before_answer");
-        match appended {
-            Ok(stored) => {
-                rest.iter().for_each(|_| self.counters.pass(End::Filtered));
-                Accepted::Stored { id, duplicate: stored == 0, filtered: false }
-            }
-            Err(error) => full(&error),
+        drop(closed);
+        let appended = match appended {
+            Ok(appended) => appended,
+            Err(error) => return full(&error),
+        };
+        rest.iter().for_each(|_| self.counters.pass(End::Filtered));
+        if !appended.iter().any(|new| matches!(new, Appended::Stored(_))) {
+            self.requests.duplicate();
+            return Accepted::Stored { id, fate: Fate::Duplicate };
         }
+        let fate = match waiters {
+            Some(waiters) => waiters.wait(&appended).await,
+            None => Fate::Accepted,
+        };
+        Accepted::Stored { id, fate }
     }
 
     fn refused(&self, reason: &'static str) {
-        self.counters.refuse(reason);
+        self.requests.refuse(reason);
     }
 
     fn answered(&self, kind: &'static str) {
-        self.counters.answer(kind);
+        self.requests.answer(kind);
+    }
+
+    fn verified(&self, proof: &Proof) {
+        self.requests.verify(proof, self.clock.now());
+    }
+
+    fn took(&self, time: Duration) {
+        self.requests.took(time);
+    }
+}
+
+/// A sender that waits to hear how its records end.
+struct Waiters<'r> {
+    waiting: &'r Waiting,
+    until: Instant,
+    each: Vec<(String, oneshot::Receiver<End>)>,
+}
+
+impl<'r> Waiters<'r> {
+    /// Before the records are stored: they may be faster than this task.
+    fn enter(requests: &'r Requests, time: Duration, records: &[Prepared]) -> Self {
+        let waiting = requests.waiting();
+        let enter = |part: &Prepared| {
+            let id = part.record.id().to_string();
+            (id.clone(), waiting.enter(id))
+        };
+        Self { waiting, until: Instant::now() + time, each: records.iter().map(enter).collect() }
+    }
+
+    /// The gravest end; those that did not come to one in time are accepted, and go on.
+    async fn wait(mut self, appended: &[Appended]) -> Fate {
+        let mut gravest = Fate::Filtered;
+        for ((_, receiver), new) in self.each.iter_mut().zip(appended) {
+            let fate = match new {
+                Appended::Stored(_) => match tokio::time::timeout_at(self.until, receiver).await {
+                    Ok(Ok(end)) => requests::fate(end),
+                    _ => Fate::Accepted,
+                },
+                Appended::Duplicate => Fate::Duplicate,
+            };
+            gravest = gravest.max(fate);
+        }
+        gravest
+    }
+}
+
+impl Drop for Waiters<'_> {
+    fn drop(&mut self) {
+        for (id, receiver) in self.each.drain(..) {
+            drop(receiver);
+            self.waiting.leave(&id);
+        }
     }
 }
 
@@ -72,13 +139,14 @@ impl JournalIntake {
     /// and what it brought in after the journal was found empty would stay there.
     pub(crate) async fn close(&self) {
         *self.closed.write().await = true;
+        self.requests.waiting().give_up();
     }
 
-    /// Appends prepared records, counts them, and says how many were new. Durable when it returns.
+    /// Appends prepared records, counts them, and says which were new. Durable when it returns.
     ///
     /// # Errors
     /// What the store says; nothing was written.
-    pub(crate) async fn append(&self, prepared: Vec<Prepared>) -> Result<usize, StoreError> {
+    pub(crate) async fn append(&self, prepared: Vec<Prepared>) -> Result<Vec<Appended>, StoreError> {
         let total = prepared.len();
         let entries =
             prepared.into_iter().map(|part| NewEntry { record: part.record, dedup: part.dedup }).collect();
@@ -88,7 +156,7 @@ impl JournalIntake {
             Ok(appended) => {
                 let stored = appended.iter().filter(|new| matches!(new, Appended::Stored(_))).count();
                 (stored..total).for_each(|_| self.counters.end(End::Duplicate));
-                Ok(stored)
+                Ok(appended)
             }
             Err(error) => {
                 self.counters.withdraw(total);

@@ -21,6 +21,7 @@ mod graph;
 mod intake;
 mod prepare;
 mod reader;
+mod requests;
 mod settler;
 mod worker;
 
@@ -34,6 +35,7 @@ pub use counters::{BUCKETS, Counters, Histogram, HistogramReading, Hold, Reading
 pub use letters::{DeadLetter, DeadLetters, KeptRecord, LetterHead};
 pub use pipeline::{Drain, Finish, Pipeline, ReplayTo, Services, UnknownNode};
 pub use remains::{Forgotten, forget};
+pub use requests::RequestReading;
 pub use status::{JournalStatus, NodeStatus, State, Status};
 pub use tap::{Tap, TapRecord};
 pub use trial::{Mismatch, run_tests};

@@ -4,7 +4,9 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use karez_api::{Body, Dedup, DedupKey, DedupScope, Fault, Form, Json, Record, RecordId, SourceNode, Value};
+use karez_api::{
+    Body, Dedup, DedupKey, DedupScope, Fault, Form, Json, Record, RecordId, SourceNode, Unpack, Value,
+};
 
 use crate::core::OrderKey;
 use crate::counters::Counters;
@@ -18,6 +20,7 @@ pub(crate) struct Prepare {
     pub(crate) name: Arc<str>,
     index: u16,
     split: Option<Value>,
+    unpack: Option<Arc<dyn Unpack>>,
     id: Option<Value>,
     dedup: Option<Dedup>,
     dedup_scope: Arc<str>,
@@ -43,6 +46,7 @@ impl Prepare {
             name: Arc::clone(&node.name),
             index,
             split: node.split.clone(),
+            unpack: node.plan.unpack(),
             id: node.id.clone(),
             dedup: node.dedup.clone(),
             dedup_scope,
@@ -62,19 +66,15 @@ impl Prepare {
     /// It cannot be decoded, or lacks what `split`, `id` or `dedup` need.
     pub(crate) fn records(&self, record: Record) -> Result<Vec<Prepared>, Fault> {
         self.check(&record)?;
-        let Some(split) = &self.split else {
-            return Ok(vec![self.one(record)?]);
-        };
-        let parts = match split.eval(&record)? {
-            Some(Json::Array(parts)) => parts,
-            Some(single) => vec![single],
-            None => Vec::new(),
+        let parts = match (&self.split, &self.unpack) {
+            (Some(split), _) => split_by(split, &record)?,
+            (None, Some(unpack)) => unpack.unpack(record)?,
+            (None, None) => return Ok(vec![self.one(record)?]),
         };
         if parts.len() > MOST_PARTS {
             return Err(Fault::validation("too_many", "one delivery holds more than 10,000 records"));
         }
-        let numbered = (0_u32..).zip(parts);
-        numbered.map(|(n, part)| self.one(record.part(n, Body::from_tree(part)))).collect()
+        parts.into_iter().map(|part| self.one(part)).collect()
     }
 
     /// Whether a source record is what it says.
@@ -138,6 +138,16 @@ impl Prepare {
             }
         }
     }
+}
+
+fn split_by(split: &Value, delivery: &Record) -> Result<Vec<Record>, Fault> {
+    let parts = match split.eval(delivery)? {
+        Some(Json::Array(parts)) => parts,
+        Some(single) => vec![single],
+        None => Vec::new(),
+    };
+    let numbered = (0_u32..).zip(parts);
+    Ok(numbered.map(|(n, part)| delivery.part(n, Body::from_tree(part))).collect())
 }
 
 /// A key as text: a string as it is, anything else as JSON, null as nothing.

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use karez_api::{
-    Accepted, Build, Checker, Clock, Component, Encode, Endpoint, Fault, Form, Incoming, Ingress, Intake,
-    Json, JsonMap, Millis, Mount, Path, Problem, Record, Reuse, Scope, SourcePlan, Step, Tasks,
+    Accepted, Build, Checker, Clock, Component, Encode, Endpoint, Fate, Fault, Form, Incoming, Ingress,
+    Intake, Json, JsonMap, Millis, Mount, Path, Problem, Record, Reuse, Scope, SourcePlan, Step, Tasks,
 };
 use karez_steps::Languages;
 
@@ -47,12 +47,13 @@ pub(crate) struct Kept {
 #[async_trait]
 impl Intake for Kept {
     async fn accept(&self, incoming: Incoming) -> Accepted {
-        let Incoming { record, wanted } = incoming;
-        let (id, filtered) = (record.id().clone(), !wanted.wants(&record));
+        let Incoming { record, wanted, .. } = incoming;
+        let fate = if wanted.wants(&record) { Fate::Accepted } else { Fate::Filtered };
+        let id = record.id().clone();
         let readable = record.body().form() == Form::Opaque || record.body().tree().is_ok();
         self.records.lock().unwrap().push(record);
         match readable {
-            true => Accepted::Stored { id, duplicate: false, filtered },
+            true => Accepted::Stored { id, fate },
             false => Accepted::Undecodable(Fault::validation("body", "unreadable")),
         }
     }

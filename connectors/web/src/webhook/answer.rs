@@ -1,12 +1,15 @@
 //! The answers of a webhook, and when each is given. A fault of ours is never a 4xx: senders
 //! drop an event for good when they see one.
 
+use std::time::Duration;
+
 use ::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use bytes::Bytes;
-use karez_api::{Accepted, Response};
+use karez_api::{Accepted, Fate, Response};
 use serde_json::json;
 
-use super::provider::Answer;
+use super::limits::Turned;
+use super::respond::Respond;
 
 /// A request that is turned away, and under which reason it is counted.
 pub(super) struct Refusal {
@@ -33,6 +36,22 @@ pub(super) fn forbidden(message: &str) -> Refusal {
     Refusal { reason: "handshake", response: Box::new(error(StatusCode::FORBIDDEN, "handshake", message)) }
 }
 
+/// 403 or 429: where the request comes from, or how many came from there.
+pub(super) fn turned(why: &Turned) -> Refusal {
+    let later = match why {
+        Turned::Away => {
+            let message = "requests from this address are not accepted here";
+            let response = error(StatusCode::FORBIDDEN, "network", message);
+            return Refusal { reason: "network", response: Box::new(response) };
+        }
+        Turned::Later(later) => *later,
+    };
+    let mut response =
+        error(StatusCode::TOO_MANY_REQUESTS, "rate_limit", "too many requests; come again later");
+    retry_after(&mut response, later);
+    Refusal { reason: "rate_limit", response: Box::new(response) }
+}
+
 /// 405 with the methods that are accepted.
 pub(super) fn method_not_allowed(allowed: &[Method]) -> Refusal {
     let names: Vec<&str> = allowed.iter().map(Method::as_str).collect();
@@ -53,42 +72,40 @@ pub(super) fn bad_request(reason: &'static str, message: &str) -> Refusal {
     Refusal { reason, response: Box::new(error(StatusCode::BAD_REQUEST, reason, message)) }
 }
 
-/// What the engine made of a delivery; `own` is what the provider wants to read if it was taken.
-pub(super) fn accepted(accepted: &Accepted, own: Option<&Answer>) -> Response {
-    match (accepted, own) {
-        (Accepted::Stored { .. }, Some(own)) => plain_text(own),
-        (accepted, _) => said(accepted),
-    }
-}
-
-fn plain_text(own: &Answer) -> Response {
-    let mut response = Response::new(Bytes::from(own.body.clone()));
-    *response.status_mut() = StatusCode::from_u16(own.status).unwrap_or(StatusCode::OK);
-    if !own.body.is_empty() {
-        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
-    }
-    response
-}
-
-fn said(accepted: &Accepted) -> Response {
+/// What the engine made of a delivery; `respond` is what the file or the provider wants said of what was taken.
+pub(super) fn accepted(accepted: &Accepted, respond: &Respond) -> Response {
     match accepted {
-        Accepted::Stored { id, duplicate, filtered } => {
-            let status = match (duplicate, filtered) {
-                (true, _) => "duplicate",
-                (false, true) => "filtered",
-                (false, false) => "accepted",
-            };
-            json_response(StatusCode::OK, &Stored { status, id: &id.to_string() })
-        }
+        Accepted::Stored { id, fate } => stored(&id.to_string(), *fate, respond),
         Accepted::Undecodable(fault) => error(StatusCode::BAD_REQUEST, fault.code(), fault.message()),
         Accepted::Full { retry_after, reason } => {
             let mut response = error(StatusCode::SERVICE_UNAVAILABLE, reason, explain(reason));
-            let seconds = retry_after.as_millis().div_ceil(1_000).max(1);
-            if let Ok(value) = HeaderValue::from_str(&seconds.to_string()) {
-                response.headers_mut().insert(header::RETRY_AFTER, value);
-            }
+            self::retry_after(&mut response, *retry_after);
             response
         }
+    }
+}
+
+fn stored(id: &str, fate: Fate, respond: &Respond) -> Response {
+    let ok = |word| respond.dress(json_response(StatusCode::OK, &Stored { status: word, id }));
+    match fate {
+        Fate::Duplicate => ok("duplicate"),
+        Fate::Filtered => ok("filtered"),
+        Fate::Delivered => ok("delivered"),
+        Fate::Accepted if respond.wait.is_none() => ok("accepted"),
+        // It was not delivered in time, and goes on.
+        Fate::Accepted => json_response(StatusCode::ACCEPTED, &Stored { status: "accepted", id }),
+        Fate::DeadLettered => {
+            let message = "it could not be delivered and is kept as a dead letter";
+            let body = json!({"error": message, "code": "dead_lettered", "id": id});
+            json_response(StatusCode::BAD_GATEWAY, &body)
+        }
+    }
+}
+
+fn retry_after(response: &mut Response, time: Duration) {
+    let seconds = time.as_millis().div_ceil(1_000).max(1);
+    if let Ok(value) = HeaderValue::from_str(&seconds.to_string()) {
+        response.headers_mut().insert(header::RETRY_AFTER, value);
     }
 }
 

@@ -14,6 +14,7 @@ use uuid::{NoContext, Timestamp, Uuid};
 
 use super::answer::{self, Refusal};
 use super::identity::{Events, Taken, record_id};
+use super::limits::Gate;
 use super::provider::Provider;
 use super::verify::Request;
 use super::{Parts, headers};
@@ -23,6 +24,7 @@ pub(super) struct Webhooks {
     wanted: Arc<Events>,
     source: Arc<str>,
     decode: Decode,
+    gate: Gate,
     clock: Arc<dyn Clock>,
     intake: Arc<dyn Intake>,
 }
@@ -31,6 +33,7 @@ impl Webhooks {
     pub(super) fn new(parts: Arc<Parts>, cx: &SourceContext) -> Self {
         Self {
             wanted: Arc::new(Events(Arc::clone(&parts))),
+            gate: Gate::new(Arc::clone(&parts.limits), Arc::clone(&cx.clock)),
             parts,
             source: Arc::clone(&cx.source),
             decode: cx.decode,
@@ -41,6 +44,7 @@ impl Webhooks {
 
     /// Whoever may be answered without proof is judged once the body is there.
     fn judge_head(&self, head: &RequestHead) -> Result<(), Refusal> {
+        self.gate.pass(head.peer.ip()).map_err(|why| answer::turned(&why))?;
         let request = Request::head(&head.parts, self.clock.now());
         match self.parts.handshakes.may_be_unverified(&request) {
             true => encoding(request.headers),
@@ -91,23 +95,28 @@ impl Webhooks {
         };
         let event_type = take(&self.parts.event_type, "event_type")?;
         let delivery_id = take(&self.parts.delivery_id, "delivery_id")?;
-        let id = match &self.parts.delivery_id {
-            Some(_) => record_id(&self.source, delivery_id.as_deref(), record.body().bytes()),
-            None => fresh_id(record.meta().received_at),
+        let attempt = self.parts.provider.and_then(|provider| {
+            provider.attempt(&record.meta().headers, looked_into.and_then(|record| record.body().tree().ok()))
+        });
+        let id = match delivery_id.is_some() || self.parts.hashes {
+            true => record_id(&self.source, delivery_id.as_deref(), record.body().bytes()),
+            false => fresh_id(record.meta().received_at),
         };
         let record = record.with_meta(|meta| {
             meta.id = id;
             meta.event_type = event_type.map(Arc::from);
             meta.delivery_id = delivery_id.map(Arc::from);
+            meta.attempt = attempt;
         });
-        Ok(Incoming { record, wanted: Arc::clone(&self.wanted) as _ })
+        Ok(Incoming { record, wanted: Arc::clone(&self.wanted) as _, wait: self.parts.respond.wait })
     }
 
     /// The record, where a setting asks for something in its body. Without a tree there is nothing to find:
     /// the engine refuses such a body, and says where it is wrong.
     fn looked_into<'r>(&self, record: &'r Record) -> Option<&'r Record> {
         let looks = |taken: &Option<Taken>| taken.as_ref().is_some_and(Taken::looks_into_the_body);
-        let wanted = looks(&self.parts.event_type) || looks(&self.parts.delivery_id);
+        let counts = self.parts.provider.is_some_and(Provider::counts_in_the_body);
+        let wanted = counts || looks(&self.parts.event_type) || looks(&self.parts.delivery_id);
         (wanted && record.body().tree().is_ok()).then_some(record)
     }
 
@@ -136,6 +145,15 @@ impl Endpoint for Webhooks {
     }
 
     async fn call(&self, head: RequestHead, body: Bytes) -> Response {
+        let begun = self.clock.instant();
+        let answer = self.answer(head, body).await;
+        self.intake.took(self.clock.instant().saturating_duration_since(begun));
+        answer
+    }
+}
+
+impl Webhooks {
+    async fn answer(&self, head: RequestHead, body: Bytes) -> Response {
         // The rest of the head was judged when it was admitted.
         let body = Body::from_bytes(self.form(), body);
         let admitted = self.admitted(&Request::whole(&head.parts, &body, self.clock.now()));
@@ -155,8 +173,7 @@ impl Endpoint for Webhooks {
         if let Accepted::Undecodable(_) = accepted {
             self.intake.refused("undecodable");
         }
-        let own = self.parts.provider.and_then(Provider::answer);
-        answer::accepted(&accepted, own)
+        answer::accepted(&accepted, &self.parts.respond)
     }
 }
 

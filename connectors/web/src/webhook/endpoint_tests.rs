@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use ::http::{Method, Request, StatusCode};
-use karez_api::{Fault, Json};
+use karez_api::{Fate, Fault, Json};
 use serde_json::json;
 
 use super::*;
@@ -58,11 +58,11 @@ impl Running {
     }
 
     fn then_stored(&self) {
-        self.then(stored(false, false));
+        self.then(stored(Fate::Accepted));
     }
 
     /// Sends a request as the listener does: the head first, then the whole.
-    async fn send(&self, method: Method, headers: &[(&str, &str)], body: &str) -> Answer {
+    async fn raw(&self, method: Method, headers: &[(&str, &str)], body: &str) -> Response {
         let head = || {
             let mut request = Request::builder().method(method.clone()).uri("/webhooks/orders");
             for (name, value) in headers {
@@ -71,11 +71,18 @@ impl Running {
             let (parts, ()) = request.body(()).unwrap().into_parts();
             RequestHead { parts, peer: ([127, 0, 0, 1], 1).into() }
         };
-        let response = match self.endpoint.admit(&head()) {
+        match self.endpoint.admit(&head()) {
             Ok(()) => self.endpoint.call(head(), Bytes::from(body.to_owned())).await,
             Err(response) => response,
-        };
-        let (parts, body) = response.into_parts();
+        }
+    }
+
+    async fn signed(&self) -> Response {
+        self.raw(Method::POST, &[("X-Signature", SIGNATURE)], BODY).await
+    }
+
+    async fn send(&self, method: Method, headers: &[(&str, &str)], body: &str) -> Answer {
+        let (parts, body) = self.raw(method, headers, body).await.into_parts();
         assert_eq!(parts.headers[header::CONTENT_TYPE], "application/json");
         Answer { status: parts.status, headers: parts.headers, body: serde_json::from_slice(&body).unwrap() }
     }
@@ -95,8 +102,8 @@ impl Running {
     }
 }
 
-fn stored(duplicate: bool, filtered: bool) -> Accepted {
-    Accepted::Stored { id: RecordId::text("evt_1"), duplicate, filtered }
+fn stored(fate: Fate) -> Accepted {
+    Accepted::Stored { id: RecordId::text("evt_1"), fate }
 }
 
 #[tokio::test]
@@ -105,9 +112,9 @@ async fn the_answer_says_what_became_of_a_delivery() {
     let undecodable = Accepted::Undecodable(Fault::validation("json", "expected value at line 1"));
     let full = |millis| Accepted::Full { retry_after: Duration::from_millis(millis), reason: "full" };
     for (accepted, status, body, retry_after, refused) in [
-        (stored(false, false), 200, json!({"status": "accepted", "id": "evt_1"}), None, None),
-        (stored(true, false), 200, json!({"status": "duplicate", "id": "evt_1"}), None, None),
-        (stored(false, true), 200, json!({"status": "filtered", "id": "evt_1"}), None, None),
+        (stored(Fate::Accepted), 200, json!({"status": "accepted", "id": "evt_1"}), None, None),
+        (stored(Fate::Duplicate), 200, json!({"status": "duplicate", "id": "evt_1"}), None, None),
+        (stored(Fate::Filtered), 200, json!({"status": "filtered", "id": "evt_1"}), None, None),
         (
             undecodable,
             400,
@@ -318,4 +325,111 @@ fn what_is_wrong_with_a_file_is_said_at_its_place() {
     assert!(!plan.has_identity());
     let plan = source::<Webhook>(settings(json!({"delivery_id": "$.id"}))).unwrap();
     assert!(plan.has_identity());
+}
+
+#[tokio::test]
+async fn the_file_says_what_is_answered_to_what_was_taken() {
+    for (respond, fate, status, content_type, body) in [
+        (
+            json!({"status": 202}),
+            Fate::Accepted,
+            202,
+            "application/json",
+            r#"{"status":"accepted","id":"evt_1"}"#,
+        ),
+        (json!({"body": "ok"}), Fate::Duplicate, 200, "text/plain; charset=utf-8", "ok"),
+        (json!({"body": {"a": 1}, "status": 201}), Fate::Filtered, 201, "application/json", r#"{"a":1}"#),
+        (
+            json!({"body": "<Ack/>", "headers": {"Content-Type": "text/xml"}}),
+            Fate::Accepted,
+            200,
+            "text/xml",
+            "<Ack/>",
+        ),
+        (
+            json!("after_delivery"),
+            Fate::Delivered,
+            200,
+            "application/json",
+            r#"{"status":"delivered","id":"evt_1"}"#,
+        ),
+        (
+            json!({"when": "after_delivery", "status": 201}),
+            Fate::Accepted,
+            202,
+            "application/json",
+            r#"{"status":"accepted","id":"evt_1"}"#,
+        ),
+        (
+            json!({"body": "ok"}),
+            Fate::DeadLettered,
+            502,
+            "application/json",
+            r#"{"error":"it could not be delivered and is kept as a dead letter","code":"dead_lettered","id":"evt_1"}"#,
+        ),
+    ] {
+        let webhook = Running::start(settings(json!({"respond": respond})), Decode::Json).await;
+        webhook.then(stored(fate));
+        let response = webhook.signed().await;
+        assert_eq!(response.status(), status, "{respond}");
+        assert_eq!(response.headers()[header::CONTENT_TYPE], content_type, "{respond}");
+        assert_eq!(response.body(), body, "{respond}");
+    }
+}
+
+#[tokio::test]
+async fn a_sender_that_waits_for_the_end_says_how_long() {
+    for (respond, wait) in [
+        (json!({}), None),
+        (json!({"when": "after_delivery"}), Some(10)),
+        (json!({"when": "after_delivery", "timeout": "3s"}), Some(3)),
+    ] {
+        let webhook = Running::start(settings(json!({"respond": respond})), Decode::Json).await;
+        webhook.then_stored();
+        webhook.signed().await;
+        assert_eq!(webhook.taken().wait, wait.map(Duration::from_secs), "{respond}");
+    }
+}
+
+#[test]
+fn an_answer_that_cannot_be_meant_is_a_problem() {
+    for (respond, place) in [
+        (json!({"status": 500}), "bad-value respond.status"),
+        (json!({"status": 404}), "bad-value respond.status"),
+        (json!({"timeout": "1s"}), "bad-value respond.timeout"),
+        (json!({"when": "after_delivery", "timeout": "0"}), "bad-value respond.timeout"),
+        (json!({"when": "after_delivery", "timeout": "2m"}), "bad-value respond.timeout"),
+        (json!({"headers": {"a b": "c"}}), "bad-header-name respond.headers.a b"),
+        (json!({"headers": {"A": "x\ny"}}), "bad-value respond.headers.A"),
+    ] {
+        let problems = source::<Webhook>(settings(json!({"respond": respond}))).err().unwrap();
+        assert_eq!(places(&problems), [place], "{respond}");
+    }
+}
+
+#[tokio::test]
+async fn who_comes_from_elsewhere_or_too_often_is_turned_away_by_its_head() {
+    let webhook = Running::start(settings(json!({"networks": ["192.0.2.0/24"]})), Decode::Json).await;
+    assert_eq!(webhook.signed().await.status(), 403);
+    assert_eq!(webhook.refused(), ["network"]);
+    let webhook = Running::start(settings(json!({"request_limit": {"per_peer": "1/h"}})), Decode::Json).await;
+    webhook.then_stored();
+    assert_eq!(webhook.signed().await.status(), 200);
+    let late = webhook.signed().await;
+    assert_eq!(late.status(), 429);
+    assert_eq!(late.headers()[header::RETRY_AFTER], "3600");
+    assert_eq!(webhook.refused(), ["rate_limit"]);
+}
+
+#[test]
+fn networks_and_limits_are_checked() {
+    for (own, place) in [
+        (json!({"networks": []}), "no-networks networks"),
+        (json!({"networks": ["10.0.0.0/8", "10.0.0/8"]}), "bad-network networks[1]"),
+        (json!({"request_limit": {}}), "no-limit request_limit"),
+        (json!({"request_limit": {"burst": 4}}), "no-limit request_limit"),
+    ] {
+        let problems = source::<Webhook>(settings(own.clone())).err().unwrap();
+        assert_eq!(places(&problems), [place], "{own}");
+    }
 }

@@ -11,6 +11,7 @@ use schemars::{Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 
 use super::handshake::HandshakeSpec;
+use super::packed::Each;
 use super::verify::{Message, Verify};
 
 static FILES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/providers");
@@ -38,13 +39,24 @@ struct ProviderFile {
     deadline: Option<Duration>,
     /// How long it may try again: as long a delivery is known.
     dedup: Duration,
-    /// Where the id of an event stands, in templates of which the first that can be filled in counts; without
-    /// one, a delivery is known by the hash of its body.
+    /// Whether what has no id is known by the hash of its body. Not where that only says that something changed: two
+    /// with the same body are two.
+    #[serde(default = "yes")]
+    hash: bool,
+    /// The list in the body whose items are events, where a delivery holds several; `.` if the body is the list.
+    /// `event_id` and `event_type` then name fields of an event.
+    each: Option<String>,
+    /// Where the id of a delivery that holds several events stands.
+    #[serde(default)]
+    delivery_id: Vec<String>,
+    /// Where the id of an event stands, in templates of which the first that can be filled in counts.
     #[serde(default)]
     event_id: Vec<String>,
     /// Where the type of an event stands, likewise.
     #[serde(default)]
     event_type: Vec<String>,
+    /// Where the sender's count of tries stands.
+    attempt: Option<AttemptFile>,
     /// What the body is, where it is not JSON.
     decode: Option<Decode>,
     /// The answer to what was taken, where the provider wants a certain one.
@@ -53,6 +65,20 @@ struct ProviderFile {
     verify: toml::Value,
     #[serde(default)]
     handshake: Vec<HandshakeSpec>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// A count of tries.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AttemptFile {
+    /// A template, as in `event_id`; the first try may be without it.
+    of: String,
+    /// What it says at the first try.
+    first: u32,
 }
 
 /// The answer to what was taken.
@@ -70,6 +96,9 @@ pub struct Provider {
     file: ProviderFile,
     event_id: Naming,
     event_type: Naming,
+    each: Option<Each>,
+    delivery_id: Naming,
+    attempt: Option<Naming>,
 }
 
 impl Provider {
@@ -85,7 +114,11 @@ impl Provider {
             templates.iter().map(read).collect::<Result<_, _>>().map(Naming)
         };
         let (event_id, event_type) = (naming(&file.event_id)?, naming(&file.event_type)?);
-        Ok(Self { name, event_id, event_type, file })
+        let each = file.each.as_deref().map(Each::parse).transpose()?;
+        let counted = |attempt: &AttemptFile| naming(std::slice::from_ref(&attempt.of));
+        let attempt = file.attempt.as_ref().map(counted).transpose()?;
+        let delivery_id = naming(&file.delivery_id)?;
+        Ok(Self { name, event_id, event_type, each, delivery_id, attempt, file })
     }
 
     /// What `verify: {provider: …}` calls it.
@@ -118,6 +151,11 @@ impl Provider {
     pub fn dedup_window(&self) -> std::time::Duration {
         self.file.dedup.0
     }
+    /// Whether what has no id is known by the hash of its body.
+    #[must_use]
+    pub fn hashes(&self) -> bool {
+        self.file.hash
+    }
 
     pub(super) fn wants_verify_token(&self) -> bool {
         self.file.handshake.iter().any(HandshakeSpec::wants_verify_token)
@@ -128,8 +166,25 @@ impl Provider {
     pub(super) fn event_id(&self) -> &Naming {
         &self.event_id
     }
+    /// What a whole delivery is known by.
+    pub(super) fn delivery_id(&self) -> &Naming {
+        if self.each.is_some() { &self.delivery_id } else { &self.event_id }
+    }
     pub(super) fn event_type(&self) -> &Naming {
         &self.event_type
+    }
+    pub(super) fn each(&self) -> Option<&Each> {
+        self.each.as_ref()
+    }
+    /// Which try a delivery is, from 1.
+    pub(super) fn attempt(&self, headers: &HeaderMap, tree: Option<&Json>) -> Option<u32> {
+        let (naming, file) = (self.attempt.as_ref()?, self.file.attempt.as_ref()?);
+        let count = naming.of(headers, tree).map_or(Some(file.first), |text| text.parse().ok())?;
+        count.checked_sub(file.first)?.checked_add(1)
+    }
+    /// Whether the count of tries stands in the body.
+    pub(super) fn counts_in_the_body(&self) -> bool {
+        self.attempt.as_ref().is_some_and(Naming::looks_into_the_body)
     }
     pub(super) fn answer(&self) -> Option<&Answer> {
         self.file.answer.as_ref()

@@ -8,6 +8,7 @@ use crate::schema_view::{View, fits};
 pub(super) fn help(view: &View<'_>, value: &Json) -> Option<String> {
     match view.kind() {
         Some("duration") => return Some("write a number with ms, s, m, h or d, as in \"90s\"".into()),
+        Some("rate") => return Some("write a number above 0 per s, m or h, as in \"30/m\"".into()),
         Some("size") => return Some("write a number with B, KiB, MiB or GiB, as in \"512KiB\"".into()),
         _ => {}
     }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use karez_api::{ByteSize, Duration, Json, Path, Problem};
+use karez_api::{ByteSize, Duration, Json, Path, Problem, Rate};
 
 use super::{Check, dollar, right_type};
 use crate::interpolate::Written;
@@ -64,6 +64,7 @@ impl Check<'_> {
         let parsed = match view.kind() {
             Some("duration") => text.parse::<Duration>().err(),
             Some("size") => text.parse::<ByteSize>().err(),
+            Some("rate") => text.parse::<Rate>().err(),
             Some(_) => None,
             None => return self.fixed(view, text, at),
         };

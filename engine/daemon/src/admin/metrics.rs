@@ -1,7 +1,7 @@
 //! `/metrics`: which counters are shown. Names begin with `karez_`, labels hold names out of
 //! pipeline files, never ids of records.
 
-use karez_runtime::{NodeStatus, Reading, State, Status};
+use karez_runtime::{NodeStatus, Reading, RequestReading, State, Status};
 
 use super::exposition::Exposition;
 use crate::fleet::Fleet;
@@ -126,6 +126,14 @@ fn pipelines(text: &mut Exposition, statuses: &[Status]) {
     text.counter("karez_pipeline_reloads_total", "times that the pipeline was changed while it ran");
     text.counter("karez_refused_total", "requests turned away before they counted, by reason");
     text.counter("karez_answered_total", "requests answered that are no records, like handshakes, by kind");
+    text.counter("karez_webhook_verified_total", "requests that proved where they come from");
+    text.counter("karez_webhook_duplicate_deliveries_total", "deliveries that were known already");
+    text.gauge(
+        "karez_webhook_secret_last_matched_timestamp_seconds",
+        "when each secret of verify, from 0, matched last: one that does no more can go",
+    );
+    text.family("karez_webhook_answer_seconds", "histogram", "time from the end of a request to its answer");
+    text.family("karez_webhook_age_seconds", "histogram", "age of deliveries by their own signed time");
     text.family("karez_processing_seconds", "histogram", "time from receipt to settlement");
     text.counter("karez_webhook_received_total", "webhook events that were accepted or known");
     text.counter("karez_webhook_processed_total", "webhook events that were settled without failure");
@@ -141,11 +149,8 @@ fn pipelines(text: &mut Exposition, statuses: &[Status]) {
         text.sample("karez_in_flight", &label, counters.in_flight);
         text.sample("karez_missing_order_key_total", &label, counters.missing_order_key);
         text.sample("karez_pipeline_reloads_total", &label, counters.reloads);
-        for (reason, count) in &counters.refused {
-            text.sample("karez_refused_total", &[("pipeline", &**name), ("reason", reason)], *count);
-        }
-        for (kind, count) in &counters.answered {
-            text.sample("karez_answered_total", &[("pipeline", &**name), ("kind", kind)], *count);
+        for (source, reading) in &counters.requests {
+            requests(text, [("pipeline", &**name), ("source", &**source)], reading);
         }
         text.histogram("karez_processing_seconds", &label, &counters.processing);
         if nodes.iter().any(|node| node.kind == "webhook") {
@@ -156,11 +161,31 @@ fn pipelines(text: &mut Exposition, statuses: &[Status]) {
 
 fn webhooks(text: &mut Exposition, label: super::exposition::Labels<'_>, counters: &Reading) {
     let processed = counters.delivered + counters.filtered + counters.diverted + counters.dropped;
-    let failed = counters.refused.values().sum::<u64>() + counters.dead_lettered;
+    let refused = counters.requests.values().flat_map(|reading| reading.refused.values());
+    let failed = refused.sum::<u64>() + counters.dead_lettered;
     text.sample("karez_webhook_received_total", label, counters.received);
     text.sample("karez_webhook_processed_total", label, processed);
     text.sample("karez_webhook_failed_total", label, failed);
     text.sample("karez_webhook_duplicate_total", label, counters.duplicate);
+}
+
+fn requests(text: &mut Exposition, labels: [(&str, &str); 2], reading: &RequestReading) {
+    let [pipeline, source] = labels;
+    text.sample("karez_webhook_verified_total", &labels, reading.verified);
+    text.sample("karez_webhook_duplicate_deliveries_total", &labels, reading.duplicates);
+    for (reason, count) in &reading.refused {
+        text.sample("karez_refused_total", &[pipeline, source, ("reason", reason)], *count);
+    }
+    for (kind, count) in &reading.answered {
+        text.sample("karez_answered_total", &[pipeline, source, ("kind", kind)], *count);
+    }
+    for (secret, at) in &reading.secrets {
+        let secret = secret.to_string();
+        let labels = [pipeline, source, ("secret", &*secret)];
+        text.sample("karez_webhook_secret_last_matched_timestamp_seconds", &labels, *at as f64 / 1_000.0);
+    }
+    text.histogram("karez_webhook_answer_seconds", &labels, &reading.answer_time);
+    text.histogram("karez_webhook_age_seconds", &labels, &reading.age);
 }
 
 fn nodes(text: &mut Exposition, statuses: &[Status]) {
@@ -223,6 +248,15 @@ mod tests {
     fn status(name: &str) -> Status {
         let histogram = Histogram::default();
         histogram.observe(std::time::Duration::from_millis(1), 3);
+        let requests = RequestReading {
+            verified: 3,
+            duplicates: 1,
+            refused: BTreeMap::from([("signature", 4)]),
+            answered: BTreeMap::from([("handshake", 2)]),
+            secrets: BTreeMap::from([(1, 1_700_000_000_500)]),
+            answer_time: histogram.read(),
+            age: histogram.read(),
+        };
         let counters = Reading {
             received: 3,
             recovered: 0,
@@ -236,8 +270,7 @@ mod tests {
             in_flight: 0,
             missing_order_key: 0,
             reloads: 0,
-            refused: BTreeMap::from([("signature", 4)]),
-            answered: BTreeMap::from([("handshake", 2)]),
+            requests: BTreeMap::from([("hook".into(), requests)]),
             processing: histogram.read(),
         };
         Status {
@@ -267,6 +300,9 @@ mod tests {
             "karez_webhook_failed_total{pipeline=\"a\\\"b\"} 5",
             "karez_processing_seconds_bucket{pipeline=\"a\\\"b\",le=\"0.005\"} 3",
             "karez_processing_seconds_count{pipeline=\"a\\\"b\"} 3",
+            "karez_refused_total{pipeline=\"a\\\"b\",source=\"hook\",reason=\"signature\"} 4",
+            "karez_webhook_secret_last_matched_timestamp_seconds{pipeline=\"a\\\"b\",source=\"hook\",secret=\"1\"} 1700000000.5",
+            "karez_webhook_answer_seconds_count{pipeline=\"a\\\"b\",source=\"hook\"} 3",
             "karez_node_out_total{pipeline=\"a\\\"b\",node=\"hook\"} 3",
             "karez_source_up{pipeline=\"a\\\"b\",node=\"hook\"} 0",
             "karez_sink_up{pipeline=\"a\\\"b\",node=\"crm\"} 0",

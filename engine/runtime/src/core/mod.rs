@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use karez_api::{
-    DedupKey, Events, Fault, InFlight, Lane, Millis, Origin, Outcome, Position, Record, Verdict,
+    DedupKey, Events, Fault, InFlight, Lane, Millis, Origin, Outcome, Position, Record, RecordId, Verdict,
 };
 use tokio::time::Instant;
 
@@ -85,6 +85,9 @@ pub(crate) struct Burial {
 /// One record whose fate is decided.
 pub(crate) struct SettledItem {
     pub(crate) via: Via,
+    pub(crate) id: RecordId,
+    /// How it ended; not at all where it goes back.
+    pub(crate) end: Option<End>,
     pub(crate) verdict: Verdict,
     pub(crate) dedup: Vec<DedupKey>,
     /// Ledger entries to forget once the record cannot come again.
@@ -369,6 +372,8 @@ impl Core {
         } else {
             self.settled.entry(state.source).or_default().push(SettledItem {
                 via: state.via,
+                id: state.record.id().clone(),
+                end: Some(end),
                 verdict,
                 dedup: state.dedup,
                 delivered: state.delivered,

@@ -52,8 +52,14 @@ impl Core {
             }
             via @ Via::Batch { .. } => {
                 self.counters.give_back(1);
-                let item =
-                    SettledItem { via, verdict: Verdict::Returned, dedup: Vec::new(), delivered: Vec::new() };
+                let item = SettledItem {
+                    via,
+                    id: state.record.id().clone(),
+                    end: None,
+                    verdict: Verdict::Returned,
+                    dedup: Vec::new(),
+                    delivered: Vec::new(),
+                };
                 self.settled.entry(state.source).or_default().push(item);
             }
         }

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use ::http::Request;
 use bytes::Bytes;
-use karez_api::{Accepted, Millis, Problem, Record, RecordId, RequestHead, Response};
+use karez_api::{Accepted, Fate, Millis, Problem, Record, RecordId, RequestHead, Response};
 use serde_json::json;
 
 use super::*;
@@ -42,7 +42,7 @@ impl Sent {
         let text = self.headers.iter().any(|(_, value)| is_text(value));
         let decode = if text { Decode::Text } else { plan.default_decode() };
         let (_, endpoint) = open_webhook_at(&*plan, &engine, decode, now).await;
-        let stored = Accepted::Stored { id: RecordId::text("x"), duplicate: false, filtered: false };
+        let stored = Accepted::Stored { id: RecordId::text("x"), fate: Fate::Accepted };
         engine.verdicts.lock().unwrap().push_back(stored);
         let response = match endpoint.admit(&self.head()) {
             Ok(()) => endpoint.call(self.head(), Bytes::from(self.body.clone())).await,

@@ -5,27 +5,30 @@ use crate::testing::NOW;
 
 const DAY: u64 = 86_400;
 
-fn okta(own: Json) -> Json {
-    let mut settings = json!({"path": "/orders", "verify": {"provider": "okta", "secret": "s3cret"}});
+fn gitlab(own: Json) -> Json {
+    let mut settings = json!({"path": "/orders", "verify": {"provider": "gitlab-token", "secret": "s3cret"}});
     for (name, value) in own.as_object().unwrap() {
         settings[name] = value.clone();
     }
     settings
 }
 
-fn signed(body: &str) -> Sent {
-    Sent { headers: vec![("authorization".into(), "s3cret".into())], body: body.into(), ..Sent::default() }
+fn signed(body: &str, more: &[(&str, &str)]) -> Sent {
+    let given = [("x-gitlab-token", "s3cret")].iter().chain(more);
+    let headers = given.map(|(name, value)| ((*name).into(), (*value).into())).collect();
+    Sent { headers, body: body.into(), ..Sent::default() }
 }
 
 #[tokio::test]
 async fn a_providers_names_count_where_the_file_says_nothing() {
-    let body = r#"{"eventId":"e1","eventType":"t1","id":"mine","kind":"k"}"#;
+    let body = r#"{"id":"mine","kind":"k"}"#;
+    let named = [("idempotency-key", "e1"), ("x-gitlab-event", "t1")];
     for (own, id, event_type) in [
         (json!({}), "e1", "t1"),
         (json!({"delivery_id": "$.id"}), "mine", "t1"),
         (json!({"event_type": "$.kind"}), "e1", "k"),
     ] {
-        let outcome = signed(body).to(okta(own.clone()), NOW).await.unwrap();
+        let outcome = signed(body, &named).to(gitlab(own.clone()), NOW).await.unwrap();
         let record = outcome.record.unwrap();
         let meta = record.meta();
         assert_eq!(
@@ -34,10 +37,10 @@ async fn a_providers_names_count_where_the_file_says_nothing() {
             "{own}"
         );
         assert_eq!(meta.id.to_string(), id);
-        assert!(!meta.headers.contains_key("authorization"));
+        assert!(!meta.headers.contains_key("x-gitlab-token"));
     }
     let ids = [r#"{"a":1}"#, r#"{"a":1}"#, r#"{"a":2}"#].map(|body| async {
-        signed(body).to(okta(json!({})), NOW).await.unwrap().record.unwrap().id().to_string()
+        signed(body, &[]).to(gitlab(json!({})), NOW).await.unwrap().record.unwrap().id().to_string()
     });
     let [first, again, other] = ids;
     let (first, again, other) = (first.await, again.await, other.await);
@@ -47,7 +50,7 @@ async fn a_providers_names_count_where_the_file_says_nothing() {
 #[test]
 fn a_delivery_counts_once_for_as_long_as_it_may_be_tried() {
     for (settings, days) in [
-        (okta(json!({})), Some(3)),
+        (gitlab(json!({})), Some(3)),
         (json!({"path": "/orders", "verify": {"provider": "docusign", "secret": "s"}}), Some(15)),
         (json!({"path": "/orders", "verify": {"token": {"token": "t"}}}), None),
     ] {
@@ -70,10 +73,32 @@ async fn a_provider_reads_the_answer_that_it_wants() {
 
 #[test]
 fn events_are_known_by_the_type_that_the_provider_gives() {
-    assert!(source::<Webhook>(okta(json!({"events": ["t1"]}))).is_ok());
+    assert!(source::<Webhook>(gitlab(json!({"events": ["t1"]}))).is_ok());
     let without_types = json!({
         "path": "/orders", "events": ["a"], "verify": {"provider": "auth0", "secret": "s"},
     });
     let problems = source::<Webhook>(without_types).err().unwrap();
     assert_eq!(crate::testing::places(&problems), ["missing-event-type events"]);
+}
+
+#[test]
+fn the_count_of_tries_begins_with_one() {
+    let attempt = |provider: &str, headers: &'static [(&str, &str)], body: &str| {
+        let mut map = ::http::HeaderMap::new();
+        for (name, value) in headers {
+            map.insert(*name, ::http::HeaderValue::from_static(value));
+        }
+        find(provider).unwrap().attempt(&map, serde_json::from_str(body).ok().as_ref())
+    };
+    for (provider, headers, body, count) in [
+        ("slack", &[][..], "{}", Some(1)),
+        ("slack", &[("x-slack-retry-num", "2")], "{}", Some(3)),
+        ("slack", &[("x-slack-retry-num", "often")], "{}", None),
+        ("bitbucket", &[("x-attempt-number", "1")], "{}", Some(1)),
+        ("bitbucket", &[("x-attempt-number", "0")], "{}", None),
+        ("notion", &[], r#"{"attempt_number":4}"#, Some(4)),
+        ("stripe", &[], "{}", None),
+    ] {
+        assert_eq!(attempt(provider, headers, body), count, "{provider} {headers:?}");
+    }
 }
