@@ -61,7 +61,7 @@ impl Webhooks {
     fn admitted(&self, request: &Request<'_>) -> Result<Option<Response>, Refusal> {
         let handshakes = &self.parts.handshakes;
         if handshakes.is_empty() {
-            return self.parts.verifier.verify(request).map(|()| None);
+            return self.parts.verifier.verify(request).map(|_| None);
         }
         if let Some(answered) = handshakes.before(request) {
             return answered.map(Some);

@@ -45,6 +45,20 @@ pub(super) const BASE64: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
+/// What proved a request.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Verified {
+    /// Which secret or key of the list it was, from 0; nothing where no proof is asked for. Of a body whose items
+    /// are signed one by one, the last item's.
+    pub(super) secret: Option<usize>,
+}
+
+impl Verified {
+    fn by(secret: usize) -> Self {
+        Self { secret: Some(secret) }
+    }
+}
+
 /// A checked `verify`.
 pub(super) enum Verifier {
     Signed(Box<Signed>),
@@ -75,7 +89,7 @@ impl Verifier {
         match self {
             Self::Signed(signed) => signed.head(request),
             Self::Token(token) => token.head(request),
-            Self::Basic(basic) => basic.verify(request),
+            Self::Basic(basic) => basic.verify(request).map(drop),
             Self::Jwt(jwt) => jwt.head(request),
             Self::None => Ok(()),
         }
@@ -85,13 +99,13 @@ impl Verifier {
     ///
     /// # Errors
     /// 401.
-    pub(super) fn verify(&self, request: &Request<'_>) -> Result<(), Refusal> {
+    pub(super) fn verify(&self, request: &Request<'_>) -> Result<Verified, Refusal> {
         match self {
             Self::Signed(signed) => signed.verify(request),
             Self::Token(token) => token.verify(request),
             Self::Basic(basic) => basic.verify(request),
             Self::Jwt(jwt) => jwt.verify(request),
-            Self::None => Ok(()),
+            Self::None => Ok(Verified::default()),
         }
     }
 }

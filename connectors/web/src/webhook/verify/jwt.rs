@@ -8,6 +8,7 @@ use karez_api::{Body, Form, Json, JsonMap, Millis};
 use subtle::{Choice, ConstantTimeEq};
 
 use super::super::answer::{self, Refusal};
+use super::Verified;
 use super::mac::{Algorithm, Mac};
 use super::place::{Encoding, Place};
 use super::public_key::PublicKey;
@@ -70,15 +71,15 @@ impl Jwt {
         self.claims(request).map(drop)
     }
 
-    pub(super) fn verify(&self, request: &Request<'_>) -> Result<(), Refusal> {
-        let claims = self.claims(request)?;
+    pub(super) fn verify(&self, request: &Request<'_>) -> Result<Verified, Refusal> {
+        let (claims, verified) = self.claims(request)?;
         let Some((name, encoding)) = &self.body_claim else {
-            return Ok(());
+            return Ok(verified);
         };
         let hash = Algorithm::Sha256.digest(&[Cow::Borrowed(request.body)]);
         let given = claims.get(name).and_then(Json::as_str).map(|text| encoding.decode(text.as_bytes()));
         match given {
-            Some(Ok(given)) if given == hash => Ok(()),
+            Some(Ok(given)) if given == hash => Ok(verified),
             Some(_) => Err(self.refuse(&format!("holds a {name} that is not the hash of the body"))),
             None => Err(self.refuse(&format!("holds no {name}"))),
         }
@@ -88,7 +89,7 @@ impl Jwt {
         answer::unauthorized(&format!("{} {what}", self.place.name()), self.bearer.then_some("Bearer"))
     }
 
-    fn claims(&self, request: &Request<'_>) -> Result<JsonMap, Refusal> {
+    fn claims(&self, request: &Request<'_>) -> Result<(JsonMap, Verified), Refusal> {
         let refuse = |what: &str| self.refuse(what);
         let texts = self.place.texts(request, None).map_err(refuse)?;
         let [written] = &*texts else {
@@ -98,13 +99,13 @@ impl Jwt {
             true => after_scheme(written, b"bearer").ok_or_else(|| refuse("has no bearer token"))?,
             false => written,
         };
-        let claims = self.opened(token, request.now).map_err(refuse)?;
+        let (claims, verified) = self.opened(token, request.now).map_err(refuse)?;
         self.judge(&claims, request.now).map_err(|what| refuse(&what))?;
-        Ok(claims)
+        Ok((claims, verified))
     }
 
     /// The claims of a token whose signature is right.
-    fn opened(&self, token: &[u8], now: Millis) -> Result<JsonMap, &'static str> {
+    fn opened(&self, token: &[u8], now: Millis) -> Result<(JsonMap, Verified), &'static str> {
         let parts: Vec<&[u8]> = token.split(|byte| *byte == b'.').collect();
         let [head, claims, signature] = *parts else {
             return Err("is no JWT");
@@ -123,10 +124,8 @@ impl Jwt {
         }
         let signature = Encoding::Base64url.decode(signature).map_err(|_| "is no JWT")?;
         let signed = &token[..head.len() + 1 + claims.len()];
-        match self.keys.fit(signed, &signature, now) {
-            true => map(claims),
-            false => Err("has a wrong signature"),
-        }
+        let secret = self.keys.matching(signed, &signature, now).ok_or("has a wrong signature")?;
+        Ok((map(claims)?, Verified::by(secret)))
     }
 
     fn judge(&self, claims: &JsonMap, now: Millis) -> Result<(), String> {
@@ -176,19 +175,13 @@ impl Jwt {
 }
 
 impl JwtKeys {
-    fn fit(&self, signed: &[u8], signature: &[u8], now: Millis) -> bool {
+    fn matching(&self, signed: &[u8], signature: &[u8], now: Millis) -> Option<usize> {
         match self {
             Self::Hmac(macs) => {
-                let counting = macs.iter().filter(|mac| mac.counts(now));
-                counting
-                    .fold(Choice::from(0), |any, mac| {
-                        any | mac.value.code(&[Cow::Borrowed(signed)]).ct_eq(signature)
-                    })
-                    .into()
+                Dated::matching(macs, now, |mac| mac.code(&[Cow::Borrowed(signed)]).ct_eq(signature))
             }
             Self::Public(keys) => {
-                let mut counting = keys.iter().filter(|key| key.counts(now));
-                counting.any(|key| key.value.verifies(signed, signature))
+                Dated::matching(keys, now, |key| Choice::from(u8::from(key.verifies(signed, signature))))
             }
         }
     }

@@ -8,6 +8,7 @@ use karez_api::Json;
 use subtle::{Choice, ConstantTimeEq};
 
 use super::super::answer::{self, Refusal};
+use super::Verified;
 use super::mac::{Algorithm, Mac};
 use super::message::{Given, Message};
 use super::path::BodyPath;
@@ -68,23 +69,23 @@ impl Signed {
         }
     }
 
-    pub(super) fn verify(&self, request: &Request<'_>) -> Result<(), Refusal> {
+    pub(super) fn verify(&self, request: &Request<'_>) -> Result<Verified, Refusal> {
         self.required(request).map_err(unauthorized)?;
         let timestamp = self.timestamp.as_ref().map(|timestamp| timestamp.text(request)).transpose();
         let timestamp = timestamp.map_err(unauthorized)?;
-        match &self.each {
-            None => self.one(request, timestamp.as_deref(), None).map_err(unauthorized)?,
+        let one = |item| self.one(request, timestamp.as_deref(), item).map_err(unauthorized);
+        let verified = match &self.each {
+            None => one(None)?,
             Some(path) => {
-                for item in items(request, path).map_err(unauthorized)? {
-                    self.one(request, timestamp.as_deref(), Some(item)).map_err(unauthorized)?;
-                }
+                let mut items = items(request, path).map_err(unauthorized)?.iter();
+                items.try_fold(Verified::default(), |_, item| one(Some(item)))?
             }
-        }
+        };
         // Only who signed it is told how far its clock is off.
-        match (&self.timestamp, timestamp) {
-            (Some(rule), Some(text)) => rule.judge(&text, request.now).map_err(|what| answer::stale(&what)),
-            _ => Ok(()),
+        if let (Some(rule), Some(text)) = (&self.timestamp, &timestamp) {
+            rule.judge(text, request.now).map_err(|what| answer::stale(&what))?;
         }
+        Ok(verified)
     }
 
     fn required(&self, request: &Request<'_>) -> Result<(), String> {
@@ -99,45 +100,52 @@ impl Signed {
         self.written.codes(request, item, self.proof.length())
     }
 
-    fn one(&self, request: &Request<'_>, timestamp: Option<&str>, item: Option<&Json>) -> Result<(), String> {
+    fn one(
+        &self,
+        request: &Request<'_>,
+        timestamp: Option<&str>,
+        item: Option<&Json>,
+    ) -> Result<Verified, String> {
         let codes = self.codes(request, item)?;
         let hashed_apart = self.body_hash.as_ref().map_or(Ok(false), |hash| hash.holds(request))?;
         let urls = self.public_url.as_ref().map(|url| url.forms(request.query));
         let given = |url| Given { timestamp, url, item, hashed_apart, ..Given::default() };
         let matched = match &urls {
-            None => self.matches(request, given(None), &codes)?,
-            Some(urls) => urls.iter().try_fold(Choice::from(0), |any, url| {
-                Ok::<_, String>(any | self.matches(request, given(Some(url)), &codes)?)
+            None => self.matching(request, given(None), &codes)?,
+            Some(urls) => urls.iter().try_fold(None, |found: Option<usize>, url| {
+                let matched = self.matching(request, given(Some(url)), &codes)?;
+                Ok::<_, String>(found.or(matched))
             })?,
         };
-        match bool::from(matched) {
-            true => Ok(()),
-            false => Err(format!("{} does not match the body", self.written.place.name())),
-        }
+        let wrong = || format!("{} does not match the body", self.written.place.name());
+        matched.map(Verified::by).ok_or_else(wrong)
     }
 
-    /// Every key is tried, so that time does not tell which one matched.
-    fn matches(&self, request: &Request<'_>, given: Given<'_>, codes: &[Vec<u8>]) -> Result<Choice, String> {
+    /// Which secret or key made one of the codes.
+    fn matching(
+        &self,
+        request: &Request<'_>,
+        given: Given<'_>,
+        codes: &[Vec<u8>],
+    ) -> Result<Option<usize>, String> {
         let now = request.now;
         Ok(match &self.proof {
             Proof::Hmac(_, macs) => {
                 let message = self.message.of(request, &given)?;
-                let counting = macs.iter().filter(|mac| mac.counts(now));
-                counting.fold(Choice::from(0), |any, mac| any | among(&mac.value.code(&message), codes))
+                Dated::matching(macs, now, |mac| among(&mac.code(&message), codes))
             }
             Proof::Hash(algorithm, secrets) => {
-                let mut any = Choice::from(0);
-                for secret in secrets.iter().filter(|secret| secret.counts(now)) {
-                    let message = self.message.of(request, &Given { secret: &secret.value, ..given })?;
-                    any |= among(&algorithm.digest(&message), codes);
-                }
-                any
+                // Without its secret the message is looked at once: what a request lacks it lacks with each of them.
+                self.message.of(request, &given)?;
+                Dated::matching(secrets, now, |secret| {
+                    let message = self.message.of(request, &Given { secret, ..given });
+                    message.map_or(Choice::from(0), |message| among(&algorithm.digest(&message), codes))
+                })
             }
             Proof::Public(keys) => {
                 let message = whole(self.message.of(request, &given)?);
-                let counting = keys.iter().filter(|key| key.counts(now));
                 let fits = |key: &PublicKey| codes.iter().any(|code| key.verifies(&message, code));
-                Choice::from(u8::from(counting.fold(false, |any, key| any | fits(&key.value))))
+                Dated::matching(keys, now, |key| Choice::from(u8::from(fits(key))))
             }
         })
     }

@@ -44,8 +44,8 @@ fn judged(verify: &Json, pairs: &[(&str, &str)], body: &[u8]) -> String {
             early
         }
         (Ok(()), Err(whole)) => format!("body: {whole}"),
-        (Ok(()), Ok(())) => String::new(),
-        (Err(early), Ok(())) => panic!("{early}, but let in"),
+        (Ok(()), Ok(_)) => String::new(),
+        (Err(early), Ok(_)) => panic!("{early}, but let in"),
     }
 }
 
