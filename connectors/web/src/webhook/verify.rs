@@ -13,7 +13,6 @@ mod place;
 mod public_key;
 mod request;
 mod secrets;
-mod signature;
 mod signed;
 mod spec;
 mod time;
