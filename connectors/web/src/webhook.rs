@@ -3,9 +3,11 @@
 
 mod answer;
 mod endpoint;
+mod fetch;
 mod handshake;
 mod headers;
 mod identity;
+mod keys;
 pub(crate) mod provider;
 mod verify;
 
@@ -331,7 +333,7 @@ impl SourcePlan for Plan {
     }
     async fn open(&self, cx: SourceContext) -> Result<Opened, Fault> {
         let owner = format!("{}/{}", cx.pipeline, cx.source);
-        let endpoint = Arc::new(Webhooks::new(Arc::clone(&self.parts), &cx));
+        let endpoint = Arc::new(Webhooks::new(Arc::clone(&self.parts), &cx)?);
         cx.ingress.mount(&owner, &self.path, endpoint).map(Opened::Push)
     }
 }

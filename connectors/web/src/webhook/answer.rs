@@ -33,6 +33,13 @@ pub(super) fn forbidden(message: &str) -> Refusal {
     Refusal { reason: "handshake", response: Box::new(error(StatusCode::FORBIDDEN, "handshake", message)) }
 }
 
+/// 503: whether the request is right cannot be told now, which is no fault of its sender.
+pub(super) fn unavailable(reason: &'static str, message: &str) -> Refusal {
+    let mut response = error(StatusCode::SERVICE_UNAVAILABLE, reason, message);
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("60"));
+    Refusal { reason, response: Box::new(response) }
+}
+
 /// 405 with the methods that are accepted.
 pub(super) fn method_not_allowed(allowed: &[Method]) -> Refusal {
     let names: Vec<&str> = allowed.iter().map(Method::as_str).collect();

@@ -7,10 +7,11 @@ mod spec;
 use ::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use bytes::Bytes;
 use karez_api::{Checker, Json, Path, Response, Secret};
+use reqwest::Url;
 use subtle::ConstantTimeEq;
 
 use super::answer::{self, Refusal};
-use super::verify::{BodyPath, Encoding, Given, Mac, Message, Request, plain};
+use super::verify::{Address, BodyPath, Encoding, Given, Mac, Message, Request, plain};
 
 pub(super) use spec::HandshakeSpec;
 
@@ -31,6 +32,17 @@ struct Handshake {
     status: StatusCode,
     headers: Headers,
     body: Payload,
+    /// The address in the request that is fetched before it is answered.
+    visit: Option<Address>,
+    warning: Option<String>,
+}
+
+/// What is answered, and what is done before.
+pub(super) struct Answered {
+    pub(super) response: Response,
+    pub(super) visit: Option<Url>,
+    /// What an operator should know.
+    pub(super) warning: Option<String>,
 }
 
 type Headers = Vec<(HeaderName, Message)>;
@@ -72,6 +84,11 @@ impl Handshakes {
         own.chain(inherited).collect::<Option<_>>().map(Self)
     }
 
+    /// Whether an address is fetched for one of them.
+    pub(super) fn visit(&self) -> bool {
+        self.0.iter().any(|one| one.visit.is_some())
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -86,15 +103,15 @@ impl Handshakes {
         self.0.iter().any(|one| one.stage == Stage::After && one.fits_head(request))
     }
 
-    pub(super) fn before(&self, request: &Request<'_>) -> Option<Result<Response, Refusal>> {
+    pub(super) fn before(&self, request: &Request<'_>) -> Option<Result<Answered, Refusal>> {
         self.answer(Stage::Before, request)
     }
 
-    pub(super) fn after(&self, request: &Request<'_>) -> Option<Result<Response, Refusal>> {
+    pub(super) fn after(&self, request: &Request<'_>) -> Option<Result<Answered, Refusal>> {
         self.answer(Stage::After, request)
     }
 
-    fn answer(&self, stage: Stage, request: &Request<'_>) -> Option<Result<Response, Refusal>> {
+    fn answer(&self, stage: Stage, request: &Request<'_>) -> Option<Result<Answered, Refusal>> {
         let asked = self.0.iter().find(|one| one.stage == stage && one.fits(request))?;
         Some(asked.answer(request))
     }
@@ -110,14 +127,17 @@ impl Handshake {
         *request.method == self.method && self.conditions.iter().all(|one| one.holds(request))
     }
 
-    fn answer(&self, request: &Request<'_>) -> Result<Response, Refusal> {
+    fn answer(&self, request: &Request<'_>) -> Result<Answered, Refusal> {
         if let Some((parameter, token)) = &self.token {
             let given = request.parameter(parameter).unwrap_or_default();
             if !bool::from(given.as_bytes().ct_eq(token.expose().as_bytes())) {
                 return Err(answer::forbidden(&format!("{parameter} holds a wrong token")));
             }
         }
-        self.filled_in(request).map_err(|what| answer::bad_request("handshake", &what))
+        let bad = |what: String| answer::bad_request("handshake", &what);
+        let visit = self.visit.as_ref().map(|address| address.of(request)).transpose().map_err(bad)?;
+        let response = self.filled_in(request).map_err(bad)?;
+        Ok(Answered { response, visit, warning: self.warning.clone() })
     }
 
     fn filled_in(&self, request: &Request<'_>) -> Result<Response, String> {

@@ -38,6 +38,12 @@ struct ProviderFile {
     deadline: Option<Duration>,
     /// How long it may try again: as long a delivery is known.
     dedup: Duration,
+    /// What its scheme needs to know beside a key, and what each of that is.
+    #[serde(default)]
+    parameters: BTreeMap<String, String>,
+    /// Media types that it sends its events as, beside those that fit them anyhow.
+    #[serde(default)]
+    media_types: Vec<String>,
     /// Where the id of an event stands, in templates of which the first that can be filled in counts; without
     /// one, a delivery is known by the hash of its body.
     #[serde(default)]
@@ -119,6 +125,15 @@ impl Provider {
         self.file.dedup.0
     }
 
+    /// What its scheme needs to know beside a key, and what each of that is.
+    #[must_use]
+    pub fn parameters(&self) -> &BTreeMap<String, String> {
+        &self.file.parameters
+    }
+
+    pub(super) fn sends_as(&self, media_type: &str) -> bool {
+        self.file.media_types.iter().any(|own| own == media_type)
+    }
     pub(super) fn wants_verify_token(&self) -> bool {
         self.file.handshake.iter().any(HandshakeSpec::wants_verify_token)
     }

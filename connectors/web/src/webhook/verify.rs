@@ -2,19 +2,23 @@
 //!
 //! The algorithm is the file's, never the request's; codes are compared as bytes, in constant
 //! time, after their length; a header that stands twice is refused, since the next reader of the
-//! request may take the other one. No key is ever fetched.
+//! request may take the other one. No key is fetched here: a verdict may say which one it lacks.
 
 mod check;
+mod fetched;
+mod jwk;
 mod jwt;
 mod mac;
 mod message;
 mod path;
+mod pinned;
 mod place;
 mod public_key;
 mod request;
 mod secrets;
 mod signed;
 mod spec;
+mod texts;
 mod time;
 mod token;
 mod url;
@@ -25,9 +29,11 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use super::answer::Refusal;
 
 pub(super) use check::Wanted;
+pub(super) use fetched::{Fetched, Known, Missing};
 pub(super) use mac::{Algorithm, Mac};
 pub(super) use message::{Given, Message};
 pub(super) use path::{BodyPath, plain};
+pub(super) use pinned::{Address, AddressSpec};
 pub(super) use place::Encoding;
 pub(super) use request::Request;
 pub(super) use spec::Verify;
@@ -55,6 +61,29 @@ pub(super) struct Verified {
 impl Verified {
     fn by(secret: usize) -> Self {
         Self { secret: Some(secret) }
+    }
+}
+
+/// Why there is no proof.
+pub(super) enum Denied {
+    Refused(Refusal),
+    /// Not judged yet: a key has to be fetched first.
+    Missing(Box<Missing>),
+}
+
+impl Denied {
+    /// What is answered where no key can be had: `unavailable`, if there is no verdict without it.
+    pub(super) fn refusal(self, unavailable: impl FnOnce() -> Refusal) -> Refusal {
+        match self {
+            Self::Refused(refusal) => refusal,
+            Self::Missing(_) => unavailable(),
+        }
+    }
+}
+
+impl From<Refusal> for Denied {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
     }
 }
 
@@ -97,14 +126,30 @@ impl Verifier {
     /// The verdict over the raw body. Covers [`Verifier::head`].
     ///
     /// # Errors
-    /// 401.
-    pub(super) fn verify(&self, request: &Request<'_>) -> Result<Verified, Refusal> {
+    /// 401, or the key that is missing in what is known.
+    pub(super) fn verify(&self, request: &Request<'_>, known: &Known) -> Result<Verified, Denied> {
         match self {
-            Self::Signed(signed) => signed.verify(request),
-            Self::Token(token) => token.verify(request),
-            Self::Basic(basic) => basic.verify(request),
-            Self::Jwt(jwt) => jwt.verify(request),
+            Self::Signed(signed) => signed.verify(request, known),
+            Self::Token(token) => Ok(token.verify(request)?),
+            Self::Basic(basic) => Ok(basic.verify(request)?),
+            Self::Jwt(jwt) => jwt.verify(request, known),
             Self::None => Ok(Verified::default()),
+        }
+    }
+
+    /// A set of keys that is fetched from where the file says, and again from time to time.
+    pub(super) fn set(&self) -> Option<Missing> {
+        match self {
+            Self::Jwt(jwt) => jwt.set(),
+            _ => None,
+        }
+    }
+
+    /// Whether a verdict may need a key that does not stand in the file.
+    pub(super) fn fetches(&self) -> bool {
+        match self {
+            Self::Signed(signed) => matches!(signed.proof, signed::Proof::Certificate(..)),
+            _ => self.set().is_some(),
         }
     }
 }

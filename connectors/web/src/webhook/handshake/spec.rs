@@ -7,7 +7,7 @@ use karez_api::{Checker, Json, Path, Problem};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::super::verify::{Algorithm, BodyPath, Encoding, Mac, Message};
+use super::super::verify::{AddressSpec, Algorithm, BodyPath, Encoding, Mac, Message};
 use super::super::{checked_method, header_name};
 use super::payload::{self, Payload, template};
 use super::{Condition, Handshake, Headers, Of, Secrets};
@@ -28,6 +28,10 @@ pub(in super::super) struct HandshakeSpec {
     verify_token: Option<String>,
     /// What `{hmac}` in the answer is.
     hmac: Option<HmacSpec>,
+    /// The address in the request that is fetched before it is answered, to confirm it. The request has to be verified.
+    visit: Option<AddressSpec>,
+    /// What is logged as a warning when it comes.
+    warning: Option<String>,
     /// What is answered.
     answer: AnswerSpec,
 }
@@ -120,6 +124,15 @@ impl HandshakeSpec {
             None => None,
             Some(spec) => Some(spec.check(cx, &at.field("hmac"), with)?),
         };
+        let visit = match &self.visit {
+            None => None,
+            Some(_) if self.verification == Stage::Before => {
+                let message = "anybody could have an address fetched: `verification` has to be `after`";
+                cx.report(Problem::error("unverified-visit", at.field("visit"), message).on_key());
+                return None;
+            }
+            Some(spec) => Some(spec.check(cx, &at.field("visit"))?),
+        };
         let (status, headers, body) = self.answer.check(cx, &at.field("answer"))?;
         Some(Handshake {
             stage: self.verification,
@@ -130,6 +143,8 @@ impl HandshakeSpec {
             status,
             headers,
             body,
+            visit,
+            warning: self.warning,
         })
     }
 }

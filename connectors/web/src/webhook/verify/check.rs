@@ -3,7 +3,7 @@
 mod credential;
 mod fit;
 mod jwt;
-mod place;
+pub(super) mod place;
 mod provider;
 mod signature;
 
@@ -113,6 +113,7 @@ impl Verify {
             ("secret", self.secret.is_some()),
             ("key", self.key.is_some()),
             ("tolerance", self.tolerance.is_some()),
+            ("parameters", !self.parameters.is_empty()),
         ];
         let mut fine = Some(());
         for (name, _) in beside.into_iter().filter(|(_, there)| *there) {

@@ -27,6 +27,16 @@ pub(super) enum Scheme {
     Rsa(Algorithm),
 }
 
+impl Scheme {
+    /// Bytes in a signature, where all have the same number.
+    pub(super) fn length(self) -> Option<usize> {
+        match self {
+            Self::Ed25519 | Self::EcdsaFixed => Some(64),
+            Self::EcdsaDer | Self::Rsa(_) => None,
+        }
+    }
+}
+
 /// A key with the one algorithm that it is used with.
 pub(super) struct PublicKey {
     algorithm: &'static dyn VerificationAlgorithm,
@@ -51,22 +61,28 @@ impl PublicKey {
     }
 
     /// `raw` is what stands in the bit string of a public key.
-    fn new(scheme: Scheme, raw: Vec<u8>) -> Result<Self, &'static str> {
-        let (algorithm, length): (&'static dyn VerificationAlgorithm, _) = match scheme {
-            Scheme::Ed25519 => (&signature::ED25519, Some(64)),
-            Scheme::EcdsaDer => (&signature::ECDSA_P256_SHA256_ASN1, None),
-            Scheme::EcdsaFixed => (&signature::ECDSA_P256_SHA256_FIXED, Some(64)),
-            Scheme::Rsa(Algorithm::Sha1) => (&signature::RSA_PKCS1_2048_8192_SHA1_FOR_LEGACY_USE_ONLY, None),
-            Scheme::Rsa(Algorithm::Sha256) => (&signature::RSA_PKCS1_2048_8192_SHA256, None),
-            Scheme::Rsa(Algorithm::Sha512) => (&signature::RSA_PKCS1_2048_8192_SHA512, None),
+    pub(super) fn new(scheme: Scheme, raw: Vec<u8>) -> Result<Self, &'static str> {
+        let algorithm: &'static dyn VerificationAlgorithm = match scheme {
+            Scheme::Ed25519 => &signature::ED25519,
+            Scheme::EcdsaDer => &signature::ECDSA_P256_SHA256_ASN1,
+            Scheme::EcdsaFixed => &signature::ECDSA_P256_SHA256_FIXED,
+            Scheme::Rsa(Algorithm::Sha1) => &signature::RSA_PKCS1_2048_8192_SHA1_FOR_LEGACY_USE_ONLY,
+            Scheme::Rsa(Algorithm::Sha256) => &signature::RSA_PKCS1_2048_8192_SHA256,
+            Scheme::Rsa(Algorithm::Sha512) => &signature::RSA_PKCS1_2048_8192_SHA512,
         };
         match scheme {
             Scheme::Ed25519 if raw.len() != 32 => Err("an Ed25519 key has 32 bytes"),
             Scheme::EcdsaDer | Scheme::EcdsaFixed if raw.len() != 65 || raw[0] != 4 => {
                 Err("a P-256 key is an uncompressed point of 65 bytes")
             }
-            _ => Ok(Self { algorithm, bytes: raw, length }),
+            _ => Ok(Self { algorithm, bytes: raw, length: scheme.length() }),
         }
+    }
+
+    /// # Errors
+    /// A fragment: it is a key of another kind.
+    pub(super) fn certified(scheme: Scheme, certificate: &Certificate) -> Result<Self, &'static str> {
+        Self::new(scheme, raw_key(scheme, &certificate.tbs_certificate.subject_public_key_info)?)
     }
 
     pub(super) fn length(&self) -> Option<usize> {

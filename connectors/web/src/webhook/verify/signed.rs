@@ -8,16 +8,18 @@ use karez_api::Json;
 use subtle::{Choice, ConstantTimeEq};
 
 use super::super::answer::{self, Refusal};
-use super::Verified;
+use super::fetched::{Kind, Known, Missing};
 use super::mac::{Algorithm, Mac};
 use super::message::{Given, Message};
-use super::path::BodyPath;
+use super::path::{BodyPath, plain};
+use super::pinned::Address;
 use super::place::{Encoding, Place, Written};
-use super::public_key::PublicKey;
+use super::public_key::{PublicKey, Scheme};
 use super::request::Request;
 use super::secrets::Dated;
 use super::time::Timestamp;
 use super::url::PublicUrl;
+use super::{Denied, Verified};
 
 /// Most items of one body that carry a code each.
 const MOST_ITEMS: usize = 1_000;
@@ -29,6 +31,8 @@ pub(in super::super) struct Signed {
     pub(super) timestamp: Option<Timestamp>,
     /// Headers that must have these values.
     pub(super) require: Vec<(HeaderName, String)>,
+    /// Fields of the body that must have one of these values.
+    pub(super) require_fields: Vec<(BodyPath, Vec<String>)>,
     /// The list in the body whose items carry a code each.
     pub(super) each: Option<BodyPath>,
     pub(super) body_hash: Option<BodyHash>,
@@ -48,6 +52,8 @@ pub(super) enum Proof {
     /// The secret is a part of the message.
     Hash(Algorithm, Vec<Dated<Vec<u8>>>),
     Public(Vec<Dated<PublicKey>>),
+    /// The key of the certificate that a request names.
+    Certificate(Scheme, Address),
 }
 
 impl Proof {
@@ -55,6 +61,7 @@ impl Proof {
         match self {
             Self::Hmac(algorithm, _) | Self::Hash(algorithm, _) => Some(algorithm.length()),
             Self::Public(keys) => keys.first().and_then(|key| key.value.length()),
+            Self::Certificate(scheme, _) => scheme.length(),
         }
     }
 }
@@ -69,11 +76,13 @@ impl Signed {
         }
     }
 
-    pub(super) fn verify(&self, request: &Request<'_>) -> Result<Verified, Refusal> {
+    pub(super) fn verify(&self, request: &Request<'_>, known: &Known) -> Result<Verified, Denied> {
         self.required(request).map_err(unauthorized)?;
         let timestamp = self.timestamp.as_ref().map(|timestamp| timestamp.text(request)).transpose();
         let timestamp = timestamp.map_err(unauthorized)?;
-        let one = |item| self.one(request, timestamp.as_deref(), item).map_err(unauthorized);
+        let certified = self.certified(request, known)?;
+        let asked = Asked { request, timestamp: timestamp.as_deref(), certified };
+        let one = |item| self.one(&asked, item).map_err(unauthorized);
         let verified = match &self.each {
             None => one(None)?,
             Some(path) => {
@@ -81,6 +90,7 @@ impl Signed {
                 items.try_fold(Verified::default(), |_, item| one(Some(item)))?
             }
         };
+        self.required_fields(request).map_err(unauthorized)?;
         // Only who signed it is told how far its clock is off.
         if let (Some(rule), Some(text)) = (&self.timestamp, &timestamp) {
             rule.judge(text, request.now).map_err(|what| answer::stale(&what))?;
@@ -96,46 +106,70 @@ impl Signed {
         })
     }
 
+    fn required_fields(&self, request: &Request<'_>) -> Result<(), String> {
+        self.require_fields.iter().try_for_each(|(path, values)| {
+            let found = request.field(path).and_then(plain);
+            match found.is_some_and(|found| values.iter().any(|value| *value == found)) {
+                true => Ok(()),
+                false => Err(format!("{path} is none of those that are taken here")),
+            }
+        })
+    }
+
+    /// The key that a request says it is signed with, from where such keys may come.
+    fn certified<'k>(
+        &self,
+        request: &Request<'_>,
+        known: &'k Known,
+    ) -> Result<Option<&'k PublicKey>, Denied> {
+        let Proof::Certificate(scheme, address) = &self.proof else {
+            return Ok(None);
+        };
+        let address = address.of(request).map_err(unauthorized)?;
+        match known.certificate(&address, request.now) {
+            Some(Ok(key)) => Ok(Some(key)),
+            Some(Err(what)) => Err(unauthorized(format!("the certificate {what}")).into()),
+            None => Err(Denied::Missing(Box::new(Missing { address, kind: Kind::Certificate(*scheme) }))),
+        }
+    }
+
     fn codes(&self, request: &Request<'_>, item: Option<&Json>) -> Result<Vec<Vec<u8>>, String> {
         self.written.codes(request, item, self.proof.length())
     }
 
-    fn one(
-        &self,
-        request: &Request<'_>,
-        timestamp: Option<&str>,
-        item: Option<&Json>,
-    ) -> Result<Verified, String> {
+    fn one(&self, asked: &Asked<'_>, item: Option<&Json>) -> Result<Verified, String> {
+        let request = asked.request;
         let codes = self.codes(request, item)?;
         let hashed_apart = self.body_hash.as_ref().map_or(Ok(false), |hash| hash.holds(request))?;
         let urls = self.public_url.as_ref().map(|url| url.forms(request.query));
-        let given = |url| Given { timestamp, url, item, hashed_apart, ..Given::default() };
-        let matched = match &urls {
-            None => self.matching(request, given(None), &codes)?,
-            Some(urls) => urls.iter().try_fold(None, |found: Option<usize>, url| {
-                let matched = self.matching(request, given(Some(url)), &codes)?;
+        let given = |url| Given { timestamp: asked.timestamp, url, item, hashed_apart, ..Given::default() };
+        let verified = match &urls {
+            None => self.matching(asked, given(None), &codes)?,
+            Some(urls) => urls.iter().try_fold(None, |found: Option<Verified>, url| {
+                let matched = self.matching(asked, given(Some(url)), &codes)?;
                 Ok::<_, String>(found.or(matched))
             })?,
         };
-        let wrong = || format!("{} does not match the body", self.written.place.name());
-        matched.map(Verified::by).ok_or_else(wrong)
+        verified.ok_or_else(|| format!("{} does not match the body", self.written.place.name()))
     }
 
-    /// Which secret or key made one of the codes.
+    /// What made one of the codes.
     fn matching(
         &self,
-        request: &Request<'_>,
+        asked: &Asked<'_>,
         given: Given<'_>,
         codes: &[Vec<u8>],
-    ) -> Result<Option<usize>, String> {
+    ) -> Result<Option<Verified>, String> {
+        let Asked { request, certified, .. } = *asked;
         let now = request.now;
-        Ok(match &self.proof {
+        let fits = |key: &PublicKey, message: &[u8]| codes.iter().any(|code| key.verifies(message, code));
+        let secret = match &self.proof {
             Proof::Hmac(_, macs) => {
                 let message = self.message.of(request, &given)?;
                 Dated::matching(macs, now, |mac| among(&mac.code(&message), codes))
             }
             Proof::Hash(algorithm, secrets) => {
-                // Without its secret the message is looked at once: what a request lacks it lacks with each of them.
+                // What a request lacks it lacks with each of the secrets: said before they are tried.
                 self.message.of(request, &given)?;
                 Dated::matching(secrets, now, |secret| {
                     let message = self.message.of(request, &Given { secret, ..given });
@@ -144,11 +178,22 @@ impl Signed {
             }
             Proof::Public(keys) => {
                 let message = whole(self.message.of(request, &given)?);
-                let fits = |key: &PublicKey| codes.iter().any(|code| key.verifies(&message, code));
-                Dated::matching(keys, now, |key| Choice::from(u8::from(fits(key))))
+                Dated::matching(keys, now, |key| Choice::from(u8::from(fits(key, &message))))
             }
-        })
+            Proof::Certificate(..) => {
+                let message = whole(self.message.of(request, &given)?);
+                return Ok(certified.filter(|key| fits(key, &message)).map(|_| Verified::default()));
+            }
+        };
+        Ok(secret.map(Verified::by))
     }
+}
+
+/// What is looked at, whichever part of it is signed.
+struct Asked<'a> {
+    request: &'a Request<'a>,
+    timestamp: Option<&'a str>,
+    certified: Option<&'a PublicKey>,
 }
 
 impl BodyHash {

@@ -1,7 +1,6 @@
 //! What `verify:` says, in a pipeline file or in a provider's file. What is wrong with it is found in `check`.
 
 mod code;
-mod header_names;
 
 use karez_api::{Duration, Secret};
 use schemars::JsonSchema;
@@ -10,10 +9,10 @@ use serde::Deserialize;
 use super::jwt::JwtAlgorithm;
 use super::place::Encoding;
 use super::secrets::{Public, SecretEncoding, Secrets};
+use super::texts::Parameters;
 
 pub(in super::super) use code::TimestampSpec;
 pub(super) use code::{BodyHashSpec, CodeSpec, KeySpec, MacSpec};
-pub(super) use header_names::HeaderNames;
 
 /// How a request proves that it comes from the right sender: exactly one of these.
 #[derive(Default, Deserialize, JsonSchema)]
@@ -27,6 +26,9 @@ pub(in super::super) struct Verify {
     pub(super) secret: Option<Secrets>,
     /// The public key of a provider that signs with one, or a list of them; any may match.
     pub(super) key: Option<Secrets<Public>>,
+    /// What a provider's scheme needs to know beside that, like the id of a webhook; `karez webhooks show` lists it.
+    #[serde(default)]
+    pub(super) parameters: Parameters,
     /// How old a request of the provider may be, and how far ahead of our clock. Default: the provider's, mostly 5m.
     pub(super) tolerance: Option<Duration>,
     /// The token that you gave a provider which asks for it once before it sends anything (Meta).
@@ -45,7 +47,7 @@ pub(in super::super) struct Verify {
     pub(super) token: Option<TokenSpec>,
     /// A user name and password (RFC 7617).
     pub(super) basic: Option<BasicSpec>,
-    /// A signed token (RFC 7519) in a header, with the key in this file.
+    /// A signed token (RFC 7519) in a header.
     pub(super) jwt: Option<JwtSpec>,
     /// No proof at all: anybody who reaches the listener can post.
     pub(super) none: Option<NoneSpec>,
@@ -90,6 +92,9 @@ pub(super) struct JwtSpec {
     pub(super) secret_encoding: SecretEncoding,
     /// The public key of the others, or a list of them; as PEM, or the base64 or hex of its DER or of its raw bytes.
     pub(super) key: Option<Secrets<Public>>,
+    /// The address of a set of public keys (JWKS, RFC 7517), in place of `key`: `https://…`. It is fetched again each hour
+    /// and when a token names a key that is not in it, then at most once a minute.
+    pub(super) jwks: Option<String>,
     /// What `iss` must be. Default: anything.
     pub(super) issuer: Option<String>,
     /// What `aud` must be, or hold. Default: anything.

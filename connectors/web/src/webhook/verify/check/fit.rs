@@ -70,7 +70,7 @@ impl Signature<'_> {
         match place {
             Place::Headers(names) => names.iter().all(|name| self.message.names_header(name)),
             Place::Query(name) => self.message.names_url() || self.message.names_query(name),
-            Place::Body(_) => self.message.names_body(),
+            Place::Body(path) => self.message.names_path(path),
         }
     }
 

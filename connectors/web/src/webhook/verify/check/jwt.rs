@@ -2,13 +2,14 @@
 
 use ::http::header;
 use karez_api::{Checker, Problem};
+use reqwest::Url;
 
 use super::super::super::header_name;
 use super::super::Verifier;
 use super::super::jwt::{Jwt, JwtAlgorithm, JwtKeys};
 use super::super::mac::{Algorithm, Mac};
+use super::super::pinned::may_be_fetched;
 use super::super::place::Place;
-use super::super::public_key::Scheme;
 use super::super::secrets::{Dated, empty_secret};
 use super::super::spec::JwtSpec;
 use super::Places;
@@ -50,14 +51,32 @@ impl JwtSpec {
             cx.report(Problem::error("misplaced-setting", places.scheme.field(name), message).on_key());
             return None;
         }
-        let scheme = match self.algorithm {
-            JwtAlgorithm::Hs256 | JwtAlgorithm::Hs512 => return self.macs(cx, places, hash?),
-            JwtAlgorithm::Rs256 => Scheme::Rsa(Algorithm::Sha256),
-            JwtAlgorithm::Rs512 => Scheme::Rsa(Algorithm::Sha512),
-            JwtAlgorithm::Es256 => Scheme::EcdsaFixed,
-            JwtAlgorithm::EdDsa => Scheme::Ed25519,
-        };
-        public_keys(cx, &places.key, self.key.as_ref(), scheme, "").map(JwtKeys::Public)
+        if let Some(address) = &self.jwks {
+            return self.set(cx, places, address);
+        }
+        match (hash, self.algorithm.scheme()) {
+            (Some(hash), _) => self.macs(cx, places, hash),
+            (None, scheme) => {
+                public_keys(cx, &places.key, self.key.as_ref(), scheme?, "").map(JwtKeys::Public)
+            }
+        }
+    }
+
+    fn set(&self, cx: &Checker<'_>, places: &Places, address: &str) -> Option<JwtKeys> {
+        let at = places.scheme.field("jwks");
+        if self.algorithm.scheme().is_none() || self.key.is_some() {
+            let message = "a set of keys stands in place of `key`, where there is one";
+            cx.report(Problem::error("misplaced-setting", at, message).on_key());
+            return None;
+        }
+        let url = Url::parse(address).ok().filter(may_be_fetched);
+        if url.is_none() {
+            cx.report(
+                Problem::error("bad-url", at, "the keys cannot be fetched from there")
+                    .help("write an address that begins with https://"),
+            );
+        }
+        url.map(JwtKeys::Set)
     }
 
     fn macs(&self, cx: &Checker<'_>, places: &Places, hash: Algorithm) -> Option<JwtKeys> {

@@ -6,12 +6,12 @@ use karez_api::{Checker, Path, Problem};
 use super::super::super::header_name;
 use super::super::path::BodyPath;
 use super::super::place::Place;
-use super::super::spec::HeaderNames;
+use super::super::texts::Texts;
 
 pub(super) fn place(
     cx: &Checker<'_>,
     at: &Path,
-    header: Option<&HeaderNames>,
+    header: Option<&Texts>,
     query: Option<String>,
     body: Option<&str>,
 ) -> Option<Place> {
@@ -38,11 +38,11 @@ pub(super) fn ambiguous_place(at: &Path) -> Problem {
         .help("keep one of header, query and body")
 }
 
-pub(super) fn body_path(cx: &Checker<'_>, at: &Path, text: &str) -> Option<BodyPath> {
+pub(in super::super) fn body_path(cx: &Checker<'_>, at: &Path, text: &str) -> Option<BodyPath> {
     BodyPath::parse(text).map_err(|what| cx.report(Problem::error("bad-field", at.clone(), what))).ok()
 }
 
-fn header_names(cx: &Checker<'_>, at: &Path, names: &HeaderNames) -> Option<Vec<HeaderName>> {
+pub(in super::super) fn header_names(cx: &Checker<'_>, at: &Path, names: &Texts) -> Option<Vec<HeaderName>> {
     let mut found = Vec::new();
     for (index, name) in names.list.iter().enumerate() {
         let place = if names.written_as_list { at.index(index) } else { at.clone() };

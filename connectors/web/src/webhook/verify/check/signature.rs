@@ -6,18 +6,20 @@ use super::super::super::header_name;
 use super::super::Verifier;
 use super::super::mac::{Algorithm, Mac};
 use super::super::message::Message;
+use super::super::path::BodyPath;
 use super::super::place::{Encoding, Written};
 use super::super::public_key::{PublicKey, Scheme};
 use super::super::secrets::{Dated, Keys, Public, Secrets, empty_secret};
 use super::super::signed::{Proof, Signed};
 use super::super::spec::{CodeSpec, KeySpec, MacSpec};
+use super::super::texts::{Parameters, Texts};
 use super::super::url::PublicUrl;
 use super::Places;
 use super::fit::Signature;
 use super::place::{body_path, place};
 
 /// The parts that can be signed.
-const SIGNED: [&str; 10] = [
+const SIGNED: [&str; 11] = [
     "body",
     "timestamp",
     "method",
@@ -25,6 +27,7 @@ const SIGNED: [&str; 10] = [
     "header:NAME",
     "query:NAME",
     "body:FIELD",
+    "fields:A,B",
     "crc32",
     "sorted_form",
     "secret",
@@ -91,8 +94,21 @@ impl KeySpec {
         url: Option<PublicUrl>,
         scheme: Scheme,
     ) -> Option<Verifier> {
-        let keys = public_keys(cx, &places.key, self.with.key.as_ref(), scheme, &self.with.key_prefix)?;
-        self.code.check(cx, &places.scheme, url, Proof::Public(keys))
+        let proof = match (&self.with.certificate, &self.with.key) {
+            (Some(_), Some(_)) => {
+                let message = "the certificate holds the key, so it cannot stand here too";
+                cx.report(Problem::error("misplaced-setting", places.key.clone(), message).on_key());
+                return None;
+            }
+            (Some(spec), None) => {
+                Proof::Certificate(scheme, spec.check(cx, &places.scheme.field("certificate"))?)
+            }
+            (None, keys) => {
+                let prefix = &self.with.key_prefix;
+                Proof::Public(public_keys(cx, &places.key, keys.as_ref(), scheme, prefix)?)
+            }
+        };
+        self.code.check(cx, &places.scheme, url, proof)
     }
 }
 
@@ -119,10 +135,11 @@ impl CodeSpec {
         let (message, encoding) = match &proof {
             Proof::Hmac(..) => ("{body}", Encoding::Hex),
             Proof::Hash(..) => ("{secret}{body}", Encoding::Hex),
-            Proof::Public(_) => ("{body}", Encoding::Base64),
+            Proof::Public(_) | Proof::Certificate(..) => ("{body}", Encoding::Base64),
         };
         let encoding = self.encoding.unwrap_or(encoding);
         let message = Message::parse(self.message.as_deref().unwrap_or(message))
+            .and_then(|message| message.with(&self.parameters))
             .and_then(fit)
             .map_err(|what| cx.report(Problem::error("bad-message", at.field("message"), what)))
             .ok();
@@ -133,6 +150,9 @@ impl CodeSpec {
             .map(|(name, value)| Some((header_name(cx, &at.field("require").field(&name), &name)?, value)))
             .collect();
         let (place, message) = (place?, message?);
+        let fields = self.require_fields.iter();
+        let require_fields: Option<Vec<_>> =
+            fields.map(|(name, values)| required(cx, at, &message, &self.parameters, name, values)).collect();
         let signature = Signature { cx, at, place: &place, separator: self.separator, message: &message };
         let timestamp = optional(self.timestamp, |spec| signature.timestamp(spec));
         let body_hash = optional(self.body_hash, |spec| signature.body_hash(spec));
@@ -143,6 +163,7 @@ impl CodeSpec {
             written,
             timestamp: timestamp?,
             require: require?,
+            require_fields: require_fields?,
             each: each?,
             body_hash: body_hash?,
             public_url,
@@ -158,4 +179,33 @@ fn optional<S, T>(setting: Option<S>, check: impl FnOnce(S) -> Option<T>) -> Opt
         None => Some(None),
         Some(setting) => check(setting).map(Some),
     }
+}
+
+/// A field of the body and the values that it may have: those of the file, or those of a parameter.
+fn required(
+    cx: &Checker<'_>,
+    at: &Path,
+    message: &Message,
+    parameters: &Parameters,
+    name: &str,
+    values: &Texts,
+) -> Option<(BodyPath, Vec<String>)> {
+    let at = at.field("require_fields").field(name);
+    let path = body_path(cx, &at, name)?;
+    if !message.names_path(&path) {
+        let message = "the field is no part of what is signed: anybody could write another value";
+        cx.report(Problem::error("unsigned-field", at, message).on_key());
+        return None;
+    }
+    let parameter = |text: &String| parameters.get(text.strip_prefix("{parameter:")?.strip_suffix('}')?);
+    let values = values.list.iter().flat_map(|text| match parameter(text) {
+        Some(given) => given.list.clone(),
+        None => vec![text.clone()],
+    });
+    let values: Vec<String> = values.collect();
+    if values.is_empty() {
+        cx.report(Problem::error("missing-value", at, "no value is named, so none would be right"));
+        return None;
+    }
+    Some((path, values))
 }

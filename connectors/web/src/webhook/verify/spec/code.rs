@@ -8,10 +8,11 @@ use serde::Deserialize;
 use serde::de::{DeserializeOwned, Deserializer, Error};
 
 use super::super::mac::Algorithm;
+use super::super::pinned::AddressSpec;
 use super::super::place::Encoding;
 use super::super::secrets::{Public, SecretEncoding, Secrets};
+use super::super::texts::{Parameters, Texts};
 use super::super::time::Unit;
-use super::header_names::HeaderNames;
 
 /// Where a code stands and what it is made from, beside what it is made with.
 pub(in super::super) struct Coded<With> {
@@ -30,7 +31,7 @@ pub(in super::super) type KeySpec = Coded<WithKey>;
 pub(in super::super) struct CodeSpec {
     /// The header that holds the code, or a list of headers of which each that is there may hold it. `*` in a name
     /// stands for the numbers from 1 to 100.
-    pub(in super::super) header: Option<HeaderNames>,
+    pub(in super::super) header: Option<Texts>,
     /// The query parameter that holds the code, in place of `header`.
     pub(in super::super) query: Option<String>,
     /// The field of the body that holds the code, in place of `header`, like `signature.value`.
@@ -44,18 +45,25 @@ pub(in super::super) struct CodeSpec {
     /// How the code is written. Default: `hex`; `base64` for what is made with a key pair.
     pub(in super::super) encoding: Option<Encoding>,
     /// What is signed: text with `{body}` (the raw bytes), `{timestamp}`, `{method}`, `{url}` (`public_url` with the
-    /// query), `{header:NAME}`, `{query:NAME}`, `{body:FIELD}` (`?` behind it: may be missing), `{crc32}` of the body,
-    /// `{sorted_form}`, and in a `hash` `{secret}`. Default: `{body}`, in a `hash` `{secret}{body}`.
+    /// query), `{header:NAME}`, `{query:NAME}`, `{body:FIELD}` (`?` behind it: may be missing), `{fields:A,B?}` (of each
+    /// a line with its name and one with its value), `{crc32}` of the body, `{sorted_form}`, and in a `hash` `{secret}`.
+    /// Default: `{body}`, in a `hash` `{secret}{body}`.
     pub(in super::super) message: Option<String>,
     /// When it was signed; without it a captured request can be sent again later.
     pub(in super::super) timestamp: Option<TimestampSpec>,
     /// Headers that must have these values, like a version.
     #[serde(default)]
     pub(in super::super) require: BTreeMap<String, String>,
+    /// Fields of the body that must have one of these values, like an account. They have to be signed.
+    #[serde(default)]
+    pub(in super::super) require_fields: BTreeMap<String, Texts>,
     /// The list in the body whose items are signed one by one; `body` and `{body:FIELD}` are then fields of an item.
     pub(in super::super) each: Option<String>,
     /// A hash of the body that stands in something signed, checked where it is there.
     pub(in super::super) body_hash: Option<BodyHashSpec>,
+    /// Those that the file gives beside the name of a provider.
+    #[serde(skip)]
+    pub(in super::super) parameters: Parameters,
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -81,8 +89,9 @@ pub(in super::super) struct WithKey {
     pub(in super::super) algorithm: Option<Algorithm>,
     /// The sender's public key, or a list of them; any may match. As PEM (a key or a certificate), or the base64 or
     /// hex of its DER or of its raw bytes.
-    #[schemars(required)]
     pub(in super::super) key: Option<Secrets<Public>>,
+    /// Where each request names the address of the certificate that it is signed with, in place of `key`.
+    pub(in super::super) certificate: Option<AddressSpec>,
     /// What may stand before the key and is not part of it, like `whpk_`. Default: nothing.
     #[serde(default)]
     pub(in super::super) key_prefix: String,
@@ -93,7 +102,7 @@ pub(in super::super) struct WithKey {
 #[serde(deny_unknown_fields)]
 pub(in super::super::super) struct TimestampSpec {
     /// The header that holds it, or a list of headers of which one is there.
-    pub(in super::super) header: Option<HeaderNames>,
+    pub(in super::super) header: Option<Texts>,
     /// The query parameter that holds it.
     pub(in super::super) query: Option<String>,
     /// The field of the body that holds it, like `created_at`.
@@ -119,7 +128,7 @@ fn five_minutes() -> Duration {
 #[serde(deny_unknown_fields)]
 pub(in super::super) struct BodyHashSpec {
     /// The header that holds it.
-    pub(in super::super) header: Option<HeaderNames>,
+    pub(in super::super) header: Option<Texts>,
     /// The query parameter that holds it.
     pub(in super::super) query: Option<String>,
     /// `sha1`, `sha256` or `sha512`.
@@ -143,7 +152,7 @@ impl Fields for WithSecret {
 
 impl Fields for WithKey {
     const NAME: &'static str = "KeySpec";
-    const FIELDS: &'static [&'static str] = &["algorithm", "key", "key_prefix"];
+    const FIELDS: &'static [&'static str] = &["algorithm", "key", "certificate", "key_prefix"];
 }
 
 impl<'de, With: Fields + DeserializeOwned> Deserialize<'de> for Coded<With> {

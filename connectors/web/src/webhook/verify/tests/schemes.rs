@@ -30,10 +30,12 @@ fn verdict(verify: &Json, url: Option<PublicUrl>, asked: Asked<'_>) -> Result<Ve
     let request = asked.headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
     let head = request.body(()).unwrap().into_parts().0;
     let body = Body::from_bytes(Form::Json, asked.body.to_owned().into());
-    verifier.verify(&Request::whole(&head, &body, NOW)).map_err(|refusal| {
-        let said: Json = serde_json::from_slice(refusal.response.body()).unwrap();
-        said["error"].as_str().unwrap().to_owned()
-    })
+    verifier.verify(&Request::whole(&head, &body, NOW), &Known::default()).map_err(refusal).map_err(
+        |refusal| {
+            let said: Json = serde_json::from_slice(refusal.response.body()).unwrap();
+            said["error"].as_str().unwrap().to_owned()
+        },
+    )
 }
 
 /// Why it is refused; nothing where it is let in.

@@ -1,43 +1,48 @@
-//! The name of one header, or of several.
+//! One text, or a list of them.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, SeqAccess, Visitor};
 
-/// One header or a list of them.
-pub(in super::super) struct HeaderNames {
-    pub(in super::super) list: Vec<String>,
-    pub(in super::super) written_as_list: bool,
+/// What a file says of a provider beside its keys, by name.
+pub(in super::super) type Parameters = BTreeMap<String, Texts>;
+
+/// One or more.
+#[derive(Clone)]
+pub(in super::super) struct Texts {
+    pub(super) list: Vec<String>,
+    pub(super) written_as_list: bool,
 }
 
-impl<'de> Deserialize<'de> for HeaderNames {
+impl<'de> Deserialize<'de> for Texts {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct OneOrMany;
         impl<'de> Visitor<'de> for OneOrMany {
-            type Value = HeaderNames;
+            type Value = Texts;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("the name of a header or a list of names")
+                f.write_str("a text or a list of texts")
             }
-            fn visit_str<E: Error>(self, text: &str) -> Result<HeaderNames, E> {
-                Ok(HeaderNames { list: vec![text.into()], written_as_list: false })
+            fn visit_str<E: Error>(self, text: &str) -> Result<Texts, E> {
+                Ok(Texts { list: vec![text.into()], written_as_list: false })
             }
-            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<HeaderNames, A::Error> {
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Texts, A::Error> {
                 let mut list = Vec::new();
                 while let Some(name) = items.next_element()? {
                     list.push(name);
                 }
-                Ok(HeaderNames { list, written_as_list: true })
+                Ok(Texts { list, written_as_list: true })
             }
         }
         deserializer.deserialize_any(OneOrMany)
     }
 }
 
-impl JsonSchema for HeaderNames {
+impl JsonSchema for Texts {
     fn schema_name() -> std::borrow::Cow<'static, str> {
-        "HeaderNames".into()
+        "Texts".into()
     }
     fn inline_schema() -> bool {
         true
