@@ -10,6 +10,7 @@ mod jwk;
 mod jwt;
 mod mac;
 mod message;
+mod message_signature;
 mod path;
 mod pinned;
 mod place;
@@ -40,6 +41,7 @@ pub(super) use spec::Verify;
 pub(super) use url::PublicUrl;
 
 use jwt::Jwt;
+use message_signature::MessageSignature;
 use place::Place;
 use signed::Signed;
 use token::{Basic, Token};
@@ -93,6 +95,7 @@ pub(super) enum Verifier {
     Token(Token),
     Basic(Basic),
     Jwt(Box<Jwt>),
+    Message(Box<MessageSignature>),
     None,
 }
 
@@ -119,6 +122,7 @@ impl Verifier {
             Self::Token(token) => token.head(request),
             Self::Basic(basic) => basic.verify(request).map(drop),
             Self::Jwt(jwt) => jwt.head(request),
+            Self::Message(signature) => signature.head(request),
             Self::None => Ok(()),
         }
     }
@@ -133,7 +137,17 @@ impl Verifier {
             Self::Token(token) => Ok(token.verify(request)?),
             Self::Basic(basic) => Ok(basic.verify(request)?),
             Self::Jwt(jwt) => jwt.verify(request, known),
+            Self::Message(signature) => Ok(signature.verify(request)?),
             Self::None => Ok(Verified::default()),
+        }
+    }
+
+    /// Whether the address that a sender knows is looked at.
+    fn signs_the_address(&self) -> bool {
+        match self {
+            Self::Signed(signed) => signed.public_url.is_some(),
+            Self::Message(signature) => signature.public_url.is_some(),
+            _ => false,
         }
     }
 

@@ -3,6 +3,7 @@
 mod credential;
 mod fit;
 mod jwt;
+mod message_signature;
 pub(super) mod place;
 mod provider;
 mod signature;
@@ -15,7 +16,7 @@ use super::secrets::Secrets;
 use super::spec::Verify;
 use super::url::PublicUrl;
 
-const WAYS: &str = "provider, hmac, ed25519, ecdsa, rsa, hash, token, basic, jwt";
+const WAYS: &str = "provider, hmac, ed25519, ecdsa, rsa, hash, token, basic, jwt, message_signature";
 
 /// Where a scheme and its keys stand in the file: the keys of a provider stand beside its name.
 pub(super) struct Places {
@@ -101,6 +102,7 @@ impl Verify {
             ("token", self.token.is_some()),
             ("basic", self.basic.is_some()),
             ("jwt", self.jwt.is_some()),
+            ("message_signature", self.message_signature.is_some()),
             ("none", self.none.is_some()),
         ]
         .into_iter()
@@ -146,6 +148,8 @@ impl Verify {
             spec.ecdsa(cx, places, public_url)
         } else if let Some(spec) = self.rsa {
             spec.rsa(cx, places, public_url)
+        } else if let Some(spec) = self.message_signature {
+            spec.check(cx, places, public_url)
         } else if let Some(spec) = self.token {
             spec.check(cx, places)
         } else if let Some(spec) = self.jwt {
@@ -155,7 +159,7 @@ impl Verify {
         } else {
             self.none?.check(cx, &places.scheme)
         }?;
-        if has_url && !matches!(&verifier, Verifier::Signed(signed) if signed.public_url.is_some()) {
+        if has_url && !verifier.signs_the_address() {
             cx.scope.warn(Problem::warning(
                 "needless-public-url",
                 cx.at.field("public_url"),

@@ -11,6 +11,7 @@ use super::BASE64;
 use super::mac::Algorithm;
 
 const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
+const RSA_PSS: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.10");
 const EC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
 const P256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
 const ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
@@ -25,6 +26,8 @@ pub(super) enum Scheme {
     EcdsaFixed,
     /// PKCS#1 v1.5.
     Rsa(Algorithm),
+    /// PSS with SHA-512 and a salt of 64 bytes.
+    RsaPss,
 }
 
 impl Scheme {
@@ -32,7 +35,7 @@ impl Scheme {
     pub(super) fn length(self) -> Option<usize> {
         match self {
             Self::Ed25519 | Self::EcdsaFixed => Some(64),
-            Self::EcdsaDer | Self::Rsa(_) => None,
+            Self::EcdsaDer | Self::Rsa(_) | Self::RsaPss => None,
         }
     }
 }
@@ -69,6 +72,7 @@ impl PublicKey {
             Scheme::Rsa(Algorithm::Sha1) => &signature::RSA_PKCS1_2048_8192_SHA1_FOR_LEGACY_USE_ONLY,
             Scheme::Rsa(Algorithm::Sha256) => &signature::RSA_PKCS1_2048_8192_SHA256,
             Scheme::Rsa(Algorithm::Sha512) => &signature::RSA_PKCS1_2048_8192_SHA512,
+            Scheme::RsaPss => &signature::RSA_PSS_2048_8192_SHA512,
         };
         match scheme {
             Scheme::Ed25519 if raw.len() != 32 => Err("an Ed25519 key has 32 bytes"),
@@ -131,6 +135,7 @@ fn raw_key(scheme: Scheme, info: &SubjectPublicKeyInfoOwned) -> Result<Vec<u8>, 
         Scheme::Ed25519 => info.algorithm.oid == ED25519,
         Scheme::EcdsaDer | Scheme::EcdsaFixed => info.algorithm.oid == EC && curve == Some(P256),
         Scheme::Rsa(_) => info.algorithm.oid == RSA,
+        Scheme::RsaPss => [RSA, RSA_PSS].contains(&info.algorithm.oid),
     };
     match fits {
         true => info.subject_public_key.as_bytes().map(<[u8]>::to_vec).ok_or("the key is cut off"),

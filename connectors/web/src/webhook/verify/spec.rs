@@ -1,6 +1,7 @@
 //! What `verify:` says, in a pipeline file or in a provider's file. What is wrong with it is found in `check`.
 
 mod code;
+mod message_signature;
 
 use karez_api::{Duration, Secret};
 use schemars::JsonSchema;
@@ -13,6 +14,7 @@ use super::texts::Parameters;
 
 pub(in super::super) use code::TimestampSpec;
 pub(super) use code::{BodyHashSpec, CodeSpec, KeySpec, MacSpec};
+pub(super) use message_signature::{MessageSignatureSpec, SignatureAlgorithm};
 
 /// How a request proves that it comes from the right sender: exactly one of these.
 #[derive(Default, Deserialize, JsonSchema)]
@@ -49,6 +51,8 @@ pub(in super::super) struct Verify {
     pub(super) basic: Option<BasicSpec>,
     /// A signed token (RFC 7519) in a header.
     pub(super) jwt: Option<JwtSpec>,
+    /// A signature over parts of the request that it names itself (RFC 9421).
+    pub(super) message_signature: Option<MessageSignatureSpec>,
     /// No proof at all: anybody who reaches the listener can post.
     pub(super) none: Option<NoneSpec>,
 }

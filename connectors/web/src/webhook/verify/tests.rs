@@ -215,4 +215,5 @@ fn what_would_let_anybody_in_is_refused_at_check() {
 }
 
 mod key_sets;
+mod message_signatures;
 mod schemes;

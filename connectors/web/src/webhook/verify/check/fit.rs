@@ -6,7 +6,7 @@ use super::super::message::Message;
 use super::super::place::Place;
 use super::super::signed::{BodyHash, Proof};
 use super::super::spec::{BodyHashSpec, TimestampSpec};
-use super::super::time::{At, Timestamp};
+use super::super::time::{At, Timestamp, Window};
 use super::place::{ambiguous_place, place};
 
 /// A scheme whose parts are read, to see whether they fit each other.
@@ -58,7 +58,7 @@ impl Signature<'_> {
         }
         let past = whole.tolerance.0;
         let future = whole.future.map_or(past, |future| future.0);
-        Some(Timestamp { at, unit: whole.unit, past, future })
+        Some(Timestamp { at, unit: whole.unit, window: Window { past, future } })
     }
 
     fn is_signed(&self, at: &At) -> bool {

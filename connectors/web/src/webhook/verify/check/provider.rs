@@ -39,6 +39,9 @@ impl Verify {
             (Some(_), ..) => Needs::Key,
             (_, Some(jwt), _) if jwt.jwks.is_some() => Needs::Nothing,
             (_, Some(jwt), _) if jwt.algorithm.scheme().is_some() => Needs::Key,
+            _ if self.message_signature.as_ref().is_some_and(|spec| spec.algorithm.scheme().is_some()) => {
+                Needs::Key
+            }
             (.., Some(_)) => Needs::Nothing,
             _ => Needs::Secret,
         }
@@ -83,7 +86,11 @@ impl Verify {
             (_, Some(spec), ..) => spec.with.secret = secret,
             (.., Some(spec), _) => spec.token = secret,
             (.., Some(spec)) => (spec.secret, spec.key) = (secret, key),
-            _ => {}
+            _ => {
+                if let Some(spec) = &mut self.message_signature {
+                    (spec.secret, spec.key) = (secret, key);
+                }
+            }
         }
     }
 
@@ -98,6 +105,10 @@ impl Verify {
     pub(in super::super::super) fn tolerance(&mut self) -> Option<Tolerance<'_>> {
         if self.jwt.is_some() {
             return self.jwt.as_mut()?.max_age.as_mut().map(Tolerance::Jwt);
+        }
+        if self.message_signature.is_some() {
+            let spec = self.message_signature.as_mut()?;
+            return Some(Tolerance::Message(&mut spec.tolerance, &mut spec.future));
         }
         self.code()?.timestamp.as_mut().map(Tolerance::Timestamp)
     }
@@ -153,6 +164,7 @@ impl Verify {
 pub(in super::super::super) enum Tolerance<'a> {
     Timestamp(&'a mut TimestampSpec),
     Jwt(&'a mut Duration),
+    Message(&'a mut Duration, &'a mut Option<Duration>),
 }
 
 impl Tolerance<'_> {
@@ -160,6 +172,7 @@ impl Tolerance<'_> {
         match self {
             Self::Timestamp(timestamp) => (timestamp.tolerance, timestamp.future) = (wanted, None),
             Self::Jwt(max_age) => *max_age = wanted,
+            Self::Message(tolerance, future) => (*tolerance, *future) = (wanted, None),
         }
     }
 }

@@ -119,7 +119,7 @@ pub(in super::super::super) struct TimestampSpec {
     pub(in super::super) future: Option<Duration>,
 }
 
-fn five_minutes() -> Duration {
+pub(super) fn five_minutes() -> Duration {
     Duration(std::time::Duration::from_secs(300))
 }
 
