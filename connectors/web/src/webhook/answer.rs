@@ -63,16 +63,19 @@ pub(super) fn bad_request(reason: &'static str, message: &str) -> Refusal {
 /// What the engine made of a delivery; `own` is what the provider wants to read if it was taken.
 pub(super) fn accepted(accepted: &Accepted, own: Option<&Answer>) -> Response {
     match (accepted, own) {
-        (Accepted::Stored { .. }, Some(own)) => plain_text(own),
+        (Accepted::Stored { .. }, Some(own)) => written(own),
         (accepted, _) => said(accepted),
     }
 }
 
-fn plain_text(own: &Answer) -> Response {
+fn written(own: &Answer) -> Response {
     let mut response = Response::new(Bytes::from(own.body.clone()));
     *response.status_mut() = StatusCode::from_u16(own.status).unwrap_or(StatusCode::OK);
-    if !own.body.is_empty() {
-        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    let content_type = HeaderValue::from_str(own.content_type.as_deref().unwrap_or("text/plain"));
+    if let Ok(content_type) = content_type
+        && !own.body.is_empty()
+    {
+        response.headers_mut().insert(header::CONTENT_TYPE, content_type);
     }
     response
 }

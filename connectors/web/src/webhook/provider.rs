@@ -66,6 +66,8 @@ struct ProviderFile {
 #[serde(deny_unknown_fields)]
 pub(super) struct Answer {
     pub(super) status: u16,
+    /// Of the body, where it is no plain text.
+    pub(super) content_type: Option<String>,
     #[serde(default)]
     pub(super) body: String,
 }

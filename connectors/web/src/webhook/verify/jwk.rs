@@ -1,4 +1,4 @@
-//! A set of keys as JSON (RFC 7517): those of it that fit the one algorithm that is asked for.
+//! Keys as JSON (RFC 7517), alone or in a set: those that fit the one algorithm that is asked for.
 
 use karez_api::Json;
 use serde::Deserialize;
@@ -8,7 +8,7 @@ use x509_cert::der::{Encode, Tag};
 use super::fetched::Named;
 use super::jwt::JwtAlgorithm;
 use super::place::Encoding;
-use super::public_key::PublicKey;
+use super::public_key::{PublicKey, Scheme};
 
 /// Most keys of a set that are looked at: a token without a key id is tried with each of them.
 const MOST_KEYS: usize = 32;
@@ -49,6 +49,15 @@ pub(super) fn read(bytes: &[u8], algorithm: JwtAlgorithm) -> Result<Vec<Named>, 
     }
 }
 
+/// One key, as it stands in a file.
+///
+/// # Errors
+/// What is wrong with it, as a fragment.
+pub(super) fn raw(text: &str, scheme: Scheme) -> Result<Vec<u8>, &'static str> {
+    let key: Jwk = serde_json::from_str(text).map_err(|_| "the key cannot be read as JWK")?;
+    key.raw(scheme).ok_or("it is a key of another kind")
+}
+
 impl Jwk {
     fn usable(&self, algorithm: JwtAlgorithm) -> Option<PublicKey> {
         let is_for_signatures = self.used_for.as_deref().is_none_or(|used| used == "sig")
@@ -57,19 +66,20 @@ impl Jwk {
         if !is_for_signatures || !fits {
             return None;
         }
-        PublicKey::new(algorithm.scheme()?, self.raw(algorithm)?).ok()
+        let scheme = algorithm.scheme()?;
+        PublicKey::new(scheme, self.raw(scheme)?).ok()
     }
 
     /// What stands in the bit string of a public key.
-    fn raw(&self, algorithm: JwtAlgorithm) -> Option<Vec<u8>> {
+    fn raw(&self, scheme: Scheme) -> Option<Vec<u8>> {
         let decoded = |part: &Option<String>| Encoding::Base64url.decode(part.as_ref()?.as_bytes()).ok();
         let curve = self.crv.as_deref();
-        match (algorithm, &*self.kty) {
-            (JwtAlgorithm::Rs256 | JwtAlgorithm::Rs512, "RSA") => rsa(&decoded(&self.n)?, &decoded(&self.e)?),
-            (JwtAlgorithm::Es256, "EC") if curve == Some("P-256") => {
+        match (scheme, &*self.kty) {
+            (Scheme::Rsa(_) | Scheme::RsaPss, "RSA") => rsa(&decoded(&self.n)?, &decoded(&self.e)?),
+            (Scheme::EcdsaDer | Scheme::EcdsaFixed, "EC") if curve == Some("P-256") => {
                 Some([vec![4], decoded(&self.x)?, decoded(&self.y)?].concat())
             }
-            (JwtAlgorithm::EdDsa, "OKP") if curve == Some("Ed25519") => decoded(&self.x),
+            (Scheme::Ed25519, "OKP") if curve == Some("Ed25519") => decoded(&self.x),
             _ => None,
         }
     }

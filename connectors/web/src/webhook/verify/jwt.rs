@@ -156,14 +156,16 @@ impl Jwt {
 
     fn claims(&self, token: &Token<'_>, now: Millis) -> Result<JsonMap, Refusal> {
         let claims = fields(token.claims).ok_or_else(|| self.refuse("is no JWT"))?;
-        self.judge(&claims, now).map_err(|what| self.refuse(&what))?;
+        self.judge(&claims).map_err(|what| self.refuse(what))?;
+        let about = |what: String| format!("{} {what}", self.place.name());
+        self.judge_times(&claims, now).map_err(|what| answer::stale(&about(what)))?;
         Ok(claims)
     }
 
-    fn judge(&self, claims: &JsonMap, now: Millis) -> Result<(), String> {
+    fn judge(&self, claims: &JsonMap) -> Result<(), &'static str> {
         let text = |name| claims.get(name).and_then(Json::as_str);
         if self.issuer.is_some() && text("iss") != self.issuer.as_deref() {
-            return Err("is from another issuer".into());
+            return Err("is from another issuer");
         }
         if let Some(wanted) = &self.audience {
             let fits = match claims.get("aud") {
@@ -171,10 +173,10 @@ impl Jwt {
                 one => one.and_then(Json::as_str) == Some(wanted),
             };
             if !fits {
-                return Err("is for another audience".into());
+                return Err("is for another audience");
             }
         }
-        self.judge_times(claims, now)
+        Ok(())
     }
 
     fn judge_times(&self, claims: &JsonMap, now: Millis) -> Result<(), String> {

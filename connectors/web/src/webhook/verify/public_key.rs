@@ -8,6 +8,7 @@ use x509_cert::der::{Decode, DecodePem, Encode, SliceReader};
 use x509_cert::spki::{ObjectIdentifier, SubjectPublicKeyInfoOwned};
 
 use super::BASE64;
+use super::jwk;
 use super::mac::Algorithm;
 
 const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
@@ -49,16 +50,17 @@ pub(super) struct PublicKey {
 }
 
 impl PublicKey {
-    /// Reads a key as PEM (a public key or a certificate), or as the base64 or hex of its DER or of its raw
+    /// Reads a key as PEM (a public key or a certificate), as a JWK, or as the base64 or hex of its DER or of its raw
     /// bytes; `prefix` (`whpk_`) may stand before.
     ///
     /// # Errors
     /// What is wrong with it, as a fragment.
     pub(super) fn read(scheme: Scheme, text: &str, prefix: &str) -> Result<Self, &'static str> {
         let text = text.trim();
-        let raw = match text.contains("-----BEGIN") {
-            true => from_pem(scheme, text)?,
-            false => from_encoded(scheme, text.strip_prefix(prefix).unwrap_or(text))?,
+        let raw = match (text.contains("-----BEGIN"), text.starts_with('{')) {
+            (true, _) => from_pem(scheme, text)?,
+            (_, true) => jwk::raw(text, scheme)?,
+            _ => from_encoded(scheme, text.strip_prefix(prefix).unwrap_or(text))?,
         };
         Self::new(scheme, raw)
     }
@@ -115,7 +117,7 @@ fn from_pem(scheme: Scheme, text: &str) -> Result<Vec<u8>, &'static str> {
 fn from_encoded(scheme: Scheme, text: &str) -> Result<Vec<u8>, &'static str> {
     let bytes = match hex::decode(text) {
         Ok(bytes) => bytes,
-        Err(_) => BASE64.decode(text).map_err(|_| "it is neither PEM, nor base64, nor hex")?,
+        Err(_) => BASE64.decode(text).map_err(|_| "it is neither PEM, nor JWK, nor base64, nor hex")?,
     };
     if let Ok(info) = SubjectPublicKeyInfoOwned::from_der(&bytes) {
         return raw_key(scheme, &info);

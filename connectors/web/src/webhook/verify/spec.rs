@@ -94,7 +94,8 @@ pub(super) struct JwtSpec {
     /// How the secret is written. Default: `utf8`, the text itself.
     #[serde(default)]
     pub(super) secret_encoding: SecretEncoding,
-    /// The public key of the others, or a list of them; as PEM, or the base64 or hex of its DER or of its raw bytes.
+    /// The public key of the others, or a list of them; as PEM, as JWK, or the base64 or hex of its DER or
+    /// of its raw bytes.
     pub(super) key: Option<Secrets<Public>>,
     /// The address of a set of public keys (JWKS, RFC 7517), in place of `key`: `https://…`. It is fetched again each hour
     /// and when a token names a key that is not in it, then at most once a minute.

@@ -87,8 +87,8 @@ pub(in super::super) struct WithSecret {
 pub(in super::super) struct WithKey {
     /// The hash inside an `rsa` signature. Default: `sha256`, which `ecdsa` always has.
     pub(in super::super) algorithm: Option<Algorithm>,
-    /// The sender's public key, or a list of them; any may match. As PEM (a key or a certificate), or the base64 or
-    /// hex of its DER or of its raw bytes.
+    /// The sender's public key, or a list of them; any may match. As PEM (a key or a certificate), as JWK, or the
+    /// base64 or hex of its DER or of its raw bytes.
     pub(in super::super) key: Option<Secrets<Public>>,
     /// Where each request names the address of the certificate that it is signed with, in place of `key`.
     pub(in super::super) certificate: Option<AddressSpec>,

@@ -31,7 +31,8 @@ pub(in super::super) struct MessageSignatureSpec {
     /// How the secret is written. Default: `utf8`, the text itself.
     #[serde(default)]
     pub(in super::super) secret_encoding: SecretEncoding,
-    /// The public key of the others, or a list of them; as PEM, or the base64 or hex of its DER or of its raw bytes.
+    /// The public key of the others, or a list of them; as PEM, as JWK, or the base64 or hex of its DER or
+    /// of its raw bytes.
     pub(in super::super) key: Option<Secrets<Public>>,
 }
 

@@ -143,6 +143,20 @@ fn a_token_is_checked_with_the_key_of_the_set_that_it_names() {
 }
 
 #[test]
+fn a_key_of_a_set_may_stand_in_the_file_instead() {
+    let keys = Keys::new();
+    let set = keys.set();
+    for (index, algorithm, kid) in [(0, "RS256", "r"), (1, "ES256", "e"), (2, "EdDSA", "o")] {
+        let verify =
+            |index: usize| json!({"jwt": {"algorithm": algorithm, "key": set["keys"][index].to_string()}});
+        let token = keys.token(&json!({"alg": algorithm, "kid": kid}), &json!({}));
+        assert_eq!(judged(&verify(index), &[("authorization", &token)], b"{}"), "", "{algorithm}");
+        let problems = checked(&verify(if index == 0 { 1 } else { 0 })).err().unwrap_or_default();
+        assert_eq!(places(&problems), ["bad-key verify.jwt.key"], "{algorithm}");
+    }
+}
+
+#[test]
 fn a_set_is_asked_for_where_it_is_missing_or_may_be_outdated() {
     let keys = Keys::new();
     let token = |kid: &str| keys.token(&json!({"alg": "EdDSA", "kid": kid}), &claims("x", Json::Null));
