@@ -15,6 +15,7 @@ use uuid::{NoContext, Timestamp, Uuid};
 
 use super::answer::{self, Refusal};
 use super::fetch::Fetcher;
+use super::hand_over::HandOver;
 use super::handshake::Answered;
 use super::identity::{Events, Taken, record_id};
 use super::keys::Keys;
@@ -30,6 +31,7 @@ pub(super) struct Webhooks {
     clock: Arc<dyn Clock>,
     intake: Arc<dyn Intake>,
     outside: Option<Outside>,
+    hand_over: Option<HandOver>,
 }
 
 /// What is needed of the network before there is an answer.
@@ -46,6 +48,7 @@ impl Webhooks {
             true => Some(Outside::new(&parts, cx)?),
             false => None,
         };
+        let hand_over = parts.secret_file.clone().map(HandOver::new);
         Ok(Self {
             wanted: Arc::new(Events(Arc::clone(&parts))),
             parts,
@@ -54,6 +57,7 @@ impl Webhooks {
             clock: Arc::clone(&cx.clock),
             intake: Arc::clone(&cx.intake),
             outside,
+            hand_over,
         })
     }
 
@@ -130,6 +134,9 @@ impl Webhooks {
                     "the handshake cannot be confirmed at the moment",
                 ));
             }
+        }
+        if let (Some(secret), Some(hand_over)) = (&answered.secret, &self.hand_over) {
+            hand_over.take(secret).await?;
         }
         self.intake.answered("handshake");
         Ok(answered.response)

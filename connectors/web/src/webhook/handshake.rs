@@ -34,6 +34,8 @@ struct Handshake {
     body: Payload,
     /// The address in the request that is fetched before it is answered.
     visit: Option<Address>,
+    /// What of it is a secret for the operator.
+    hand_over: Option<Message>,
     warning: Option<String>,
 }
 
@@ -41,6 +43,8 @@ struct Handshake {
 pub(super) struct Answered {
     pub(super) response: Response,
     pub(super) visit: Option<Url>,
+    /// For the operator.
+    pub(super) secret: Option<String>,
     /// What an operator should know.
     pub(super) warning: Option<String>,
 }
@@ -63,6 +67,8 @@ enum Of {
 pub(super) struct Secrets<'a> {
     pub(super) verify_token: Option<&'a Secret>,
     pub(super) secrets: &'a [String],
+    /// The file waits for its secret.
+    pub(super) pending: bool,
 }
 
 /// Longest text that is hashed for whoever asks.
@@ -77,10 +83,14 @@ impl Handshakes {
         with: &Secrets<'_>,
     ) -> Option<Self> {
         let at = Path::root().field("handshakes");
-        let own = own.into_iter().enumerate();
+        let counts = |spec: &HandshakeSpec| with.pending || !spec.hands_over();
+        let own = own.into_iter().enumerate().filter(|(_, spec)| counts(spec));
         let own = own.map(|(index, spec)| spec.check(cx, &at.index(index), with));
         let provider = Path::root().field("verify").field("provider");
-        let inherited = of_provider.iter().map(|spec| spec.clone().check(cx, &provider, with));
+        let inherited = of_provider
+            .iter()
+            .filter(|spec| counts(spec))
+            .map(|spec| spec.clone().check(cx, &provider, with));
         own.chain(inherited).collect::<Option<_>>().map(Self)
     }
 
@@ -137,7 +147,12 @@ impl Handshake {
         let bad = |what: String| answer::bad_request("handshake", &what);
         let visit = self.visit.as_ref().map(|address| address.of(request)).transpose().map_err(bad)?;
         let response = self.filled_in(request).map_err(bad)?;
-        Ok(Answered { response, visit, warning: self.warning.clone() })
+        let secret = self.hand_over.as_ref().map(|message| {
+            let text = message.of(request, &Given::default())?.concat();
+            String::from_utf8(text).map_err(|_| "the secret is not UTF-8".to_owned())
+        });
+        let secret = secret.transpose().map_err(bad)?;
+        Ok(Answered { response, visit, secret, warning: self.warning.clone() })
     }
 
     fn filled_in(&self, request: &Request<'_>) -> Result<Response, String> {

@@ -27,7 +27,7 @@ mod url;
 use ::http::HeaderName;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
-use super::answer::Refusal;
+use super::answer::{self, Refusal};
 
 pub(super) use check::Wanted;
 pub(super) use fetched::{Fetched, Known, Missing};
@@ -96,6 +96,8 @@ pub(super) enum Verifier {
     Basic(Basic),
     Jwt(Box<Jwt>),
     Message(Box<MessageSignature>),
+    /// There is no secret yet.
+    Pending,
     None,
 }
 
@@ -115,7 +117,7 @@ impl Verifier {
     /// All that can be said before the body is read.
     ///
     /// # Errors
-    /// 401 for a credential that is missing, malformed or wrong.
+    /// 503 while there is no secret, 401 for a credential that is missing, malformed or wrong.
     pub(super) fn head(&self, request: &Request<'_>) -> Result<(), Refusal> {
         match self {
             Self::Signed(signed) => signed.head(request),
@@ -123,6 +125,7 @@ impl Verifier {
             Self::Basic(basic) => basic.verify(request).map(drop),
             Self::Jwt(jwt) => jwt.head(request),
             Self::Message(signature) => signature.head(request),
+            Self::Pending => Err(pending()),
             Self::None => Ok(()),
         }
     }
@@ -130,7 +133,7 @@ impl Verifier {
     /// The verdict over the raw body. Covers [`Verifier::head`].
     ///
     /// # Errors
-    /// 401, or the key that is missing in what is known.
+    /// 401, 503 while there is no secret, or the key that is missing in what is known.
     pub(super) fn verify(&self, request: &Request<'_>, known: &Known) -> Result<Verified, Denied> {
         match self {
             Self::Signed(signed) => signed.verify(request, known),
@@ -138,6 +141,7 @@ impl Verifier {
             Self::Basic(basic) => Ok(basic.verify(request)?),
             Self::Jwt(jwt) => jwt.verify(request, known),
             Self::Message(signature) => Ok(signature.verify(request)?),
+            Self::Pending => Err(pending().into()),
             Self::None => Ok(Verified::default()),
         }
     }
@@ -166,6 +170,11 @@ impl Verifier {
             _ => self.set().is_some(),
         }
     }
+}
+
+/// The sender is told to come again: it has done nothing wrong.
+fn pending() -> Refusal {
+    answer::unavailable("pending", "this webhook waits for its secret")
 }
 
 #[cfg(test)]

@@ -30,6 +30,9 @@ pub(in super::super) struct HandshakeSpec {
     hmac: Option<HmacSpec>,
     /// The address in the request that is fetched before it is answered, to confirm it. The request has to be verified.
     visit: Option<AddressSpec>,
+    /// What of it is a secret that the sender made up, like `{body:token}`. It is handed over to the operator, and the
+    /// request is answered only while `verify` is `pending`.
+    hand_over: Option<String>,
     /// What is logged as a warning when it comes.
     warning: Option<String>,
     /// What is answered.
@@ -99,6 +102,11 @@ impl HandshakeSpec {
         self.verify_token.is_some()
     }
 
+    /// Whether it is answered only while the file waits for its secret.
+    pub(in super::super) fn hands_over(&self) -> bool {
+        self.hand_over.is_some()
+    }
+
     pub(super) fn check(self, cx: &Checker<'_>, at: &Path, with: &Secrets<'_>) -> Option<Handshake> {
         let method = match self.method.as_deref() {
             None => Method::POST,
@@ -133,6 +141,15 @@ impl HandshakeSpec {
             }
             Some(spec) => Some(spec.check(cx, &at.field("visit"))?),
         };
+        let hand_over = match self.hand_over {
+            None => None,
+            Some(_) if self.verification == Stage::After => {
+                let message = "without its secret nothing is verified: `verification` has to be `before`";
+                cx.report(Problem::error("verified-hand-over", at.field("hand_over"), message).on_key());
+                return None;
+            }
+            Some(text) => Some(template(cx, &at.field("hand_over"), &text)?),
+        };
         let (status, headers, body) = self.answer.check(cx, &at.field("answer"))?;
         Some(Handshake {
             stage: self.verification,
@@ -144,6 +161,7 @@ impl HandshakeSpec {
             headers,
             body,
             visit,
+            hand_over,
             warning: self.warning,
         })
     }

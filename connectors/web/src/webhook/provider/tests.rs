@@ -14,6 +14,7 @@ use crate::webhook::verify::Verifier;
 mod beyond;
 mod certified;
 mod handshakes;
+mod pending;
 mod signed;
 mod vectors;
 

@@ -8,6 +8,8 @@ pub(super) mod place;
 mod provider;
 mod signature;
 
+use std::path::PathBuf;
+
 use karez_api::{Checker, Path, Problem, Secret};
 
 use super::super::provider::{self as catalogue, Provider};
@@ -52,6 +54,11 @@ impl Verify {
 
     pub(in super::super) fn verify_token(&self) -> Option<&Secret> {
         self.verify_token.as_ref()
+    }
+
+    /// Where the secret goes that a provider has not sent yet.
+    pub(in super::super) fn secret_file(&self) -> Option<PathBuf> {
+        self.pending.as_ref().map(|pending| pending.secret_file.clone())
     }
 
     /// The secrets as text, for handshakes that compute with them.
@@ -116,6 +123,7 @@ impl Verify {
             ("key", self.key.is_some()),
             ("tolerance", self.tolerance.is_some()),
             ("parameters", !self.parameters.is_empty()),
+            ("pending", self.pending.is_some()),
         ];
         let mut fine = Some(());
         for (name, _) in beside.into_iter().filter(|(_, there)| *there) {

@@ -3,6 +3,8 @@
 mod code;
 mod message_signature;
 
+use std::path::PathBuf;
+
 use karez_api::{Duration, Secret};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -31,6 +33,9 @@ pub(in super::super) struct Verify {
     /// What a provider's scheme needs to know beside that, like the id of a webhook; `karez webhooks show` lists it.
     #[serde(default)]
     pub(super) parameters: Parameters,
+    /// Stands in place of `secret` while a provider has not sent it yet (Asana, Notion): then only its first request is
+    /// answered, and all others with 503.
+    pub(super) pending: Option<PendingSpec>,
     /// How old a request of the provider may be, and how far ahead of our clock. Default: the provider's, mostly 5m.
     pub(super) tolerance: Option<Duration>,
     /// The token that you gave a provider which asks for it once before it sends anything (Meta).
@@ -55,6 +60,14 @@ pub(in super::super) struct Verify {
     pub(super) message_signature: Option<MessageSignatureSpec>,
     /// No proof at all: anybody who reaches the listener can post.
     pub(super) none: Option<NoneSpec>,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PendingSpec {
+    /// The file that the secret is written to, readable by this user only: take it over from there as `secret`, then
+    /// delete the file. A whole path, like `/run/karez/asana.secret`.
+    pub(super) secret_file: PathBuf,
 }
 
 #[derive(Deserialize, JsonSchema)]

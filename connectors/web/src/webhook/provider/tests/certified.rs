@@ -271,7 +271,7 @@ fn what_a_provider_wants_to_know_is_asked_for() {
 /// A subscription is confirmed at Amazon and nowhere else, and its end is told.
 #[test]
 fn a_subscription_is_confirmed_where_it_was_made() {
-    let with = Secrets { verify_token: None, secrets: &[] };
+    let with = Secrets { verify_token: None, secrets: &[], pending: false };
     for provider in ["sns", "sns-sha1"] {
         let of_provider = find(provider).unwrap().handshakes();
         let handshakes =

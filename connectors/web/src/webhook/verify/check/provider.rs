@@ -2,10 +2,11 @@
 
 use karez_api::{Checker, Duration, Path, Problem};
 
+use super::super::super::handshake::HandshakeSpec;
 use super::super::super::provider::{self, Provider};
 use super::super::Verifier;
 use super::super::secrets::{Public, Secrets, empty_secret};
-use super::super::spec::{CodeSpec, TimestampSpec, Verify};
+use super::super::spec::{CodeSpec, PendingSpec, TimestampSpec, Verify};
 use super::super::texts::Parameters;
 use super::super::url::PublicUrl;
 use super::Places;
@@ -135,6 +136,32 @@ impl Verify {
         None
     }
 
+    fn check_pending(
+        &self,
+        cx: &Checker<'_>,
+        at: &Path,
+        provider: &Provider,
+        pending: &PendingSpec,
+    ) -> Option<Verifier> {
+        let place = at.field("pending");
+        let given = [("secret", self.secret.is_some()), ("key", self.key.is_some())];
+        if !provider.handshakes().iter().any(HandshakeSpec::hands_over) {
+            let message = format!("{} sends no secret: you give or get it elsewhere", provider.name());
+            cx.report(Problem::error("nothing-pending", place, message).on_key());
+        } else if let Some((name, _)) = given.into_iter().find(|(_, given)| *given) {
+            let message = format!("the `{name}` is there, so nothing is pending");
+            cx.report(
+                Problem::error("misplaced-setting", place, message).on_key().help("take `pending` out"),
+            );
+        } else if !pending.secret_file.is_absolute() {
+            let message = "the path has to be a whole one, as it does not depend on where karez was started";
+            cx.report(Problem::error("bad-path", place.field("secret_file"), message));
+        } else {
+            return Some(Verifier::Pending);
+        }
+        None
+    }
+
     pub(super) fn check_provider(
         self,
         cx: &Checker<'_>,
@@ -142,6 +169,9 @@ impl Verify {
         provider: &'static Provider,
         public_url: Option<PublicUrl>,
     ) -> Option<Verifier> {
+        if let Some(pending) = &self.pending {
+            return self.check_pending(cx, at, provider, pending);
+        }
         let mut scheme = provider.verify();
         let parameters = take_parameters(cx, at, provider, self.parameters);
         scheme.take_keys(cx, at, self.secret, self.key)?;
