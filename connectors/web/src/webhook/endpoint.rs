@@ -195,7 +195,10 @@ impl Outside {
         let fetcher = Arc::new(Fetcher::new(Arc::clone(&cx.clock))?);
         let (clock, tasks) = (Arc::clone(&cx.clock), Arc::clone(&cx.tasks));
         let keys = Keys::new(Arc::clone(&fetcher), clock, tasks, parts.verifier.set());
-        Ok(Self { fetcher, keys: Arc::new(keys) })
+        let keys = Arc::new(keys);
+        // So that the first request need not wait for them.
+        keys.refresh();
+        Ok(Self { fetcher, keys })
     }
 }
 

@@ -120,7 +120,7 @@ impl Keys {
                 Ok(known)
             }
             Err(error) => {
-                warn!(%error, %address, "keys of a sender cannot be fetched, its requests are answered with 503");
+                warn!(%error, %address, "keys of a sender cannot be fetched");
                 Err(Unavailable)
             }
         }
