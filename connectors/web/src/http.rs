@@ -2,14 +2,14 @@
 
 mod body;
 mod classify;
-mod client;
+pub(crate) mod client;
 mod connection;
 mod sink;
 mod spec;
 mod target;
 
 #[cfg(test)]
-mod test_server;
+pub(crate) mod test_server;
 
 pub use classify::retry_after;
 pub(crate) use spec::Http;

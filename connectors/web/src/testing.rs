@@ -4,11 +4,16 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use karez_api::*;
+use ring::rand::SystemRandom;
+use ring::signature::{RSA_PKCS1_SHA256, RsaKeyPair};
 use tokio::sync::Notify;
 
 /// 2026-11-24T10:15:00Z.
@@ -18,9 +23,9 @@ pub(crate) const NOW: Millis = Millis(1_795_515_300_000);
 #[derive(Clone)]
 pub(crate) struct TestClock {
     wait: Arc<Notify>,
-    now: Millis,
     begun: Instant,
-    passed: Arc<Mutex<Duration>>,
+    first: Millis,
+    now: Arc<AtomicU64>,
 }
 
 impl Default for TestClock {
@@ -31,10 +36,10 @@ impl Default for TestClock {
 
 impl TestClock {
     pub(crate) fn at(now: Millis) -> Self {
-        Self { wait: Arc::default(), now, begun: Instant::now(), passed: Arc::default() }
+        Self { wait: Arc::default(), begun: Instant::now(), first: now, now: Arc::new(now.0.into()) }
     }
-    pub(crate) fn advance(&self, time: Duration) {
-        *self.passed.lock().unwrap() += time;
+    pub(crate) fn pass(&self, time: Duration) {
+        self.now.fetch_add(time.as_millis().try_into().unwrap(), Ordering::Relaxed);
     }
     pub(crate) fn end_wait(&self) {
         self.wait.notify_one();
@@ -43,10 +48,10 @@ impl TestClock {
 
 impl Clock for TestClock {
     fn now(&self) -> Millis {
-        self.now
+        Millis(self.now.load(Ordering::Relaxed))
     }
     fn instant(&self) -> Instant {
-        self.begun + *self.passed.lock().unwrap()
+        self.begun + Duration::from_millis(self.now().0 - self.first.0)
     }
     fn sleep(&self, _: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         let over = Arc::clone(&self.wait);
@@ -54,10 +59,13 @@ impl Clock for TestClock {
     }
 }
 
-struct NoTasks;
+/// They end with the test.
+struct TestTasks;
 
-impl Tasks for NoTasks {
-    fn spawn(&self, _: &'static str, _: Pin<Box<dyn Future<Output = ()> + Send>>) {}
+impl Tasks for TestTasks {
+    fn spawn(&self, _: &'static str, task: Pin<Box<dyn Future<Output = ()> + Send>>) {
+        drop(tokio::runtime::Handle::current().spawn(task));
+    }
 }
 
 /// `$.a.b`.
@@ -189,7 +197,7 @@ pub(crate) async fn open_sink(plan: &dyn SinkPlan, clock: &TestClock, batched: b
         mark: None,
         batched,
         clock: Arc::new(clock.clone()),
-        tasks: Arc::new(NoTasks),
+        tasks: Arc::new(TestTasks),
     };
     plan.open(cx).await.unwrap()
 }
@@ -242,12 +250,22 @@ pub(crate) async fn open_webhook_at(
     decode: Decode,
     now: Millis,
 ) -> (String, Arc<dyn Endpoint>) {
+    open_webhook_by(plan, engine, decode, &TestClock::at(now)).await
+}
+
+/// The same, with a clock that moves as the test says.
+pub(crate) async fn open_webhook_by(
+    plan: &dyn SourcePlan,
+    engine: &Arc<Engine>,
+    decode: Decode,
+    clock: &TestClock,
+) -> (String, Arc<dyn Endpoint>) {
     let cx = SourceContext {
         pipeline: "orders".into(),
         source: "source".into(),
         positions: Default::default(),
-        clock: Arc::new(TestClock::at(now)),
-        tasks: Arc::new(NoTasks),
+        clock: Arc::new(clock.clone()),
+        tasks: Arc::new(TestTasks),
         ingress: Arc::clone(engine) as _,
         intake: Arc::clone(engine) as _,
         decode,
@@ -259,4 +277,26 @@ pub(crate) async fn open_webhook_at(
 pub(crate) fn record(id: &str, body: &str) -> Record {
     let meta = Meta::new(RecordId::text(id), "source".into(), NOW);
     Record::new(Body::from_bytes(Form::Json, body.to_owned().into()), meta)
+}
+
+/// Certificates of one key, each for one year.
+pub(crate) const CERTIFICATE: &str = include_str!("../../../tests/fixtures/webhooks/certificate.pem");
+pub(crate) const CERTIFICATE_OF_2025: &str =
+    include_str!("../../../tests/fixtures/webhooks/certificate-of-2025.pem");
+pub(crate) const CERTIFICATE_OF_2027: &str =
+    include_str!("../../../tests/fixtures/webhooks/certificate-of-2027.pem");
+
+/// That key, which is used in tests only.
+pub(crate) fn rsa_key() -> RsaKeyPair {
+    let text = include_str!("../../../tests/fixtures/webhooks/rsa-key.pem");
+    let base64: String = text.lines().filter(|line| !line.starts_with('-')).collect();
+    RsaKeyPair::from_pkcs8(&STANDARD.decode(base64).unwrap()).unwrap()
+}
+
+/// PKCS#1 v1.5 with SHA-256.
+pub(crate) fn signed_with_rsa(message: &[u8]) -> Vec<u8> {
+    let key = rsa_key();
+    let mut signature = vec![0; key.public().modulus_len()];
+    key.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), message, &mut signature).unwrap();
+    signature
 }

@@ -3,15 +3,19 @@
 
 mod answer;
 mod endpoint;
+mod fetch;
+mod hand_over;
 mod handshake;
 mod headers;
 mod identity;
+mod keys;
 mod limits;
 mod packed;
 pub(crate) mod provider;
 mod respond;
 mod verify;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use ::http::{HeaderName, Method};
@@ -147,6 +151,7 @@ impl SourceSpec for Webhook {
                 verifier: proof.verifier,
                 handshakes: proof.handshakes,
                 provider,
+                secret_file: proof.secret_file,
                 events: self.events,
                 event_type: event_type.or_else(|| of_provider(Provider::event_type)),
                 delivery_id: delivery_id.or_else(|| known(Provider::delivery_id)),
@@ -165,6 +170,7 @@ struct Proof {
     verifier: Verifier,
     handshakes: Handshakes,
     provider: Option<&'static Provider>,
+    secret_file: Option<PathBuf>,
 }
 
 impl Proof {
@@ -182,11 +188,13 @@ impl Proof {
         let wanted =
             Wanted { public_url, verify_token: handshakes.iter().any(HandshakeSpec::wants_verify_token) };
         let (verify_token, secrets) = (verify.verify_token().cloned(), verify.secret_texts());
+        let secret_file = verify.secret_file();
         let verifier = verify.check(cx, wanted)?;
-        let with = Secrets { verify_token: verify_token.as_ref(), secrets: &secrets };
+        let pending = secret_file.is_some();
+        let with = Secrets { verify_token: verify_token.as_ref(), secrets: &secrets, pending };
         let of_provider = provider.map(Provider::handshakes).unwrap_or_default();
         let handshakes = Handshakes::check(cx, handshakes, of_provider, &with)?;
-        Some(Self { verifier, handshakes, provider })
+        Some(Self { verifier, handshakes, provider, secret_file })
     }
 }
 
@@ -314,6 +322,8 @@ struct Parts {
     verifier: Verifier,
     handshakes: Handshakes,
     provider: Option<&'static Provider>,
+    /// Where the secret goes that the provider has not sent yet.
+    secret_file: Option<PathBuf>,
     events: Option<Vec<String>>,
     event_type: Option<Taken>,
     delivery_id: Option<Taken>,
@@ -369,7 +379,7 @@ impl SourcePlan for Plan {
     }
     async fn open(&self, cx: SourceContext) -> Result<Opened, Fault> {
         let owner = format!("{}/{}", cx.pipeline, cx.source);
-        let endpoint = Arc::new(Webhooks::new(Arc::clone(&self.parts), &cx));
+        let endpoint = Arc::new(Webhooks::new(Arc::clone(&self.parts), &cx)?);
         cx.ingress.mount(&owner, &self.path, endpoint).map(Opened::Push)
     }
 }

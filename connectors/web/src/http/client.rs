@@ -14,7 +14,7 @@ const POOL_IDLE: Duration = Duration::from_secs(90);
 ///
 /// # Errors
 /// Class fatal: the system's root certificates cannot be used.
-pub(super) fn build() -> Result<Client, Fault> {
+pub(crate) fn build() -> Result<Client, Fault> {
     provide_cryptography();
     Client::builder()
         .redirect(redirect::Policy::none())
@@ -36,7 +36,7 @@ fn provide_cryptography() {
 }
 
 /// An error with its causes on one line; without the URL, which may hold secrets.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {

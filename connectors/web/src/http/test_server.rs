@@ -6,14 +6,14 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
 /// A request as it came over the wire.
-pub(super) struct Seen {
-    pub(super) line: String,
+pub(crate) struct Seen {
+    pub(crate) line: String,
     headers: Vec<(String, String)>,
-    pub(super) body: String,
+    pub(crate) body: String,
 }
 
 impl Seen {
-    pub(super) fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let mut found = self.headers.iter().filter(|(key, _)| key == name);
         let value = found.next().map(|(_, value)| value.as_str());
         assert!(found.next().is_none(), "{name} stands twice");
@@ -41,7 +41,7 @@ fn read_request(stream: &mut impl BufRead) -> Option<Seen> {
 }
 
 /// What a server does with a request.
-pub(super) enum Answer {
+pub(crate) enum Answer {
     /// Writes this and closes the connection.
     Close(String),
     /// Writes this and keeps the connection open until the test ends.
@@ -49,19 +49,25 @@ pub(super) enum Answer {
 }
 
 /// An answer without a body.
-pub(super) fn status(line: &str) -> Answer {
+pub(crate) fn status(line: &str) -> Answer {
     Answer::Close(format!("HTTP/1.1 {line}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"))
 }
 
+/// An answer with a body.
+pub(crate) fn body(text: &str) -> Answer {
+    let length = text.len();
+    Answer::Close(format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{text}"))
+}
+
 /// One connection after the other, one request each.
-pub(super) struct Server {
-    pub(super) url: String,
+pub(crate) struct Server {
+    pub(crate) url: String,
     seen: Receiver<Seen>,
     _end: Sender<()>,
 }
 
 impl Server {
-    pub(super) fn start(mut answer: impl FnMut(&Seen) -> Answer + Send + 'static) -> Self {
+    pub(crate) fn start(mut answer: impl FnMut(&Seen) -> Answer + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let (tell, seen) = channel();
@@ -90,12 +96,12 @@ impl Server {
         Self { url, seen, _end: end }
     }
 
-    pub(super) fn always(line: &'static str) -> Self {
+    pub(crate) fn always(line: &'static str) -> Self {
         Self::start(move |_| status(line))
     }
 
     /// The requests so far; each is told before it is answered.
-    pub(super) fn seen(&self) -> Vec<Seen> {
+    pub(crate) fn seen(&self) -> Vec<Seen> {
         self.seen.try_iter().collect()
     }
 }

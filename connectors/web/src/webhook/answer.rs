@@ -52,6 +52,13 @@ pub(super) fn turned(why: &Turned) -> Refusal {
     Refusal { reason: "rate_limit", response: Box::new(response) }
 }
 
+/// 503: whether the request is right cannot be told now, which is no fault of its sender.
+pub(super) fn unavailable(reason: &'static str, message: &str) -> Refusal {
+    let mut response = error(StatusCode::SERVICE_UNAVAILABLE, reason, message);
+    retry_after(&mut response, Duration::from_secs(60));
+    Refusal { reason, response: Box::new(response) }
+}
+
 /// 405 with the methods that are accepted.
 pub(super) fn method_not_allowed(allowed: &[Method]) -> Refusal {
     let names: Vec<&str> = allowed.iter().map(Method::as_str).collect();

@@ -7,16 +7,21 @@ use ::http::{HeaderMap, header};
 use async_trait::async_trait;
 use bytes::Bytes;
 use karez_api::{
-    Accepted, Body, Clock, Decode, Endpoint, Form, Incoming, Intake, Meta, Millis, Record, RecordId,
+    Accepted, Body, Clock, Decode, Endpoint, Fault, Form, Incoming, Intake, Meta, Millis, Record, RecordId,
     RequestHead, Response, SourceContext,
 };
+use tracing::warn;
 use uuid::{NoContext, Timestamp, Uuid};
 
 use super::answer::{self, Refusal};
+use super::fetch::Fetcher;
+use super::hand_over::HandOver;
+use super::handshake::Answered;
 use super::identity::{Events, Taken, record_id};
+use super::keys::Keys;
 use super::limits::Gate;
 use super::provider::Provider;
-use super::verify::Request;
+use super::verify::{Denied, Known, Request};
 use super::{Parts, headers};
 
 pub(super) struct Webhooks {
@@ -27,11 +32,26 @@ pub(super) struct Webhooks {
     gate: Gate,
     clock: Arc<dyn Clock>,
     intake: Arc<dyn Intake>,
+    outside: Option<Outside>,
+    hand_over: Option<HandOver>,
+}
+
+/// What is needed of the network before there is an answer.
+struct Outside {
+    fetcher: Arc<Fetcher>,
+    keys: Arc<Keys>,
 }
 
 impl Webhooks {
-    pub(super) fn new(parts: Arc<Parts>, cx: &SourceContext) -> Self {
-        Self {
+    /// # Errors
+    /// Class fatal: what is asked of the network cannot be set up.
+    pub(super) fn new(parts: Arc<Parts>, cx: &SourceContext) -> Result<Self, Fault> {
+        let outside = match parts.verifier.fetches() || parts.handshakes.visit() {
+            true => Some(Outside::new(&parts, cx)?),
+            false => None,
+        };
+        let hand_over = parts.secret_file.clone().map(HandOver::new);
+        Ok(Self {
             wanted: Arc::new(Events(Arc::clone(&parts))),
             gate: Gate::new(Arc::clone(&parts.limits), Arc::clone(&cx.clock)),
             parts,
@@ -39,7 +59,9 @@ impl Webhooks {
             decode: cx.decode,
             clock: Arc::clone(&cx.clock),
             intake: Arc::clone(&cx.intake),
-        }
+            outside,
+            hand_over,
+        })
     }
 
     /// Whoever may be answered without proof is judged once the body is there.
@@ -58,27 +80,70 @@ impl Webhooks {
         }
         self.parts.verifier.head(request)?;
         encoding(request.headers)?;
-        media_type(request.headers, self.decode)
+        let provider = self.parts.provider;
+        media_type(request.headers, |given| {
+            fits(given, self.decode) || provider.is_some_and(|provider| provider.sends_as(given))
+        })
     }
 
-    /// Who is let in, unless it is answered here: `Ok(Some(…))`.
-    fn admitted(&self, request: &Request<'_>) -> Result<Option<Response>, Refusal> {
+    /// Who is let in, unless it is answered here: `Ok(Some(…))`. Judged again once a key is there that the
+    /// verdict lacked.
+    async fn admitted(&self, head: &RequestHead, body: &Body) -> Result<Option<Answered>, Refusal> {
+        let judged = |known: &Known| self.judged(&Request::whole(&head.parts, body, self.clock.now()), known);
+        let unavailable = || answer::unavailable("keys", "the sender's keys cannot be fetched at the moment");
+        let Some(Outside { keys, .. }) = &self.outside else {
+            return judged(&Known::default()).map_err(|denied| denied.refusal(unavailable));
+        };
+        keys.refresh();
+        let known = keys.known();
+        match judged(&known) {
+            Err(Denied::Missing(missing)) => {
+                let known = keys.with(*missing, Arc::clone(&known)).await.map_err(|_| unavailable())?;
+                judged(&known).map_err(|denied| denied.refusal(unavailable))
+            }
+            verdict => verdict.map_err(|denied| denied.refusal(unavailable)),
+        }
+    }
+
+    fn judged(&self, request: &Request<'_>, known: &Known) -> Result<Option<Answered>, Denied> {
         let handshakes = &self.parts.handshakes;
         if handshakes.is_empty() {
-            return self.parts.verifier.verify(request).map(|()| None);
+            return self.parts.verifier.verify(request, known).map(|_| None);
         }
         if let Some(answered) = handshakes.before(request) {
-            return answered.map(Some);
+            return Ok(Some(answered?));
         }
         self.judge(request)?;
-        self.parts.verifier.verify(request)?;
+        self.parts.verifier.verify(request, known)?;
         if let Some(answered) = handshakes.after(request) {
-            return answered.map(Some);
+            return Ok(Some(answered?));
         }
         match self.parts.methods.contains(request.method) {
             true => Ok(None),
-            false => Err(answer::method_not_allowed(&self.parts.methods)),
+            false => Err(answer::method_not_allowed(&self.parts.methods).into()),
         }
+    }
+
+    /// What was asked for is done before it is answered.
+    async fn answered(&self, answered: Answered) -> Result<Response, Refusal> {
+        if let Some(says) = answered.warning {
+            warn!(source = %self.source, says, "a provider asked for attention");
+        }
+        if let (Some(url), Some(outside)) = (answered.visit, &self.outside) {
+            let address = url.host_str().unwrap_or_default().to_owned();
+            if let Err(error) = outside.fetcher.get(url).await {
+                warn!(source = %self.source, %error, %address, "a handshake cannot be confirmed");
+                return Err(answer::unavailable(
+                    "handshake",
+                    "the handshake cannot be confirmed at the moment",
+                ));
+            }
+        }
+        if let (Some(secret), Some(hand_over)) = (&answered.secret, &self.hand_over) {
+            hand_over.take(secret).await?;
+        }
+        self.intake.answered("handshake");
+        Ok(answered.response)
     }
 
     /// A verified request as a record. It is parsed where a setting asks for something in its body, and then not again.
@@ -134,6 +199,18 @@ impl Webhooks {
     }
 }
 
+impl Outside {
+    fn new(parts: &Parts, cx: &SourceContext) -> Result<Self, Fault> {
+        let fetcher = Arc::new(Fetcher::new(Arc::clone(&cx.clock))?);
+        let (clock, tasks) = (Arc::clone(&cx.clock), Arc::clone(&cx.tasks));
+        let keys = Keys::new(Arc::clone(&fetcher), clock, tasks, parts.verifier.set());
+        let keys = Arc::new(keys);
+        // So that the first request need not wait for them.
+        keys.refresh();
+        Ok(Self { fetcher, keys })
+    }
+}
+
 #[async_trait]
 impl Endpoint for Webhooks {
     fn admit(&self, head: &RequestHead) -> Result<(), Response> {
@@ -156,12 +233,10 @@ impl Webhooks {
     async fn answer(&self, head: RequestHead, body: Bytes) -> Response {
         // The rest of the head was judged when it was admitted.
         let body = Body::from_bytes(self.form(), body);
-        let admitted = self.admitted(&Request::whole(&head.parts, &body, self.clock.now()));
-        let incoming = match admitted {
+        let incoming = match self.admitted(&head, &body).await {
             Ok(None) => self.incoming(head.parts.headers, body),
             Ok(Some(answered)) => {
-                self.intake.answered("handshake");
-                return answered;
+                return self.answered(answered).await.unwrap_or_else(|refusal| self.refuse(refusal));
             }
             Err(refusal) => Err(refusal),
         };
@@ -199,7 +274,7 @@ fn encoding(headers: &HeaderMap) -> Result<(), Refusal> {
     }
 }
 
-fn media_type(headers: &HeaderMap, decode: Decode) -> Result<(), Refusal> {
+fn media_type(headers: &HeaderMap, fits: impl Fn(&str) -> bool) -> Result<(), Refusal> {
     let mut given = headers.get_all(header::CONTENT_TYPE).iter();
     let (Some(first), None) = (given.next(), given.next()) else {
         return match headers.contains_key(header::CONTENT_TYPE) {
@@ -209,7 +284,7 @@ fn media_type(headers: &HeaderMap, decode: Decode) -> Result<(), Refusal> {
     };
     let text = first.to_str().unwrap_or_default();
     let essence = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    match fits(&essence, decode) {
+    match fits(&essence) {
         true => Ok(()),
         false => Err(answer::unsupported("media_type", "content-type does not fit; send application/json")),
     }

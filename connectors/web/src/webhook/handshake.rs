@@ -1,96 +1,22 @@
 //! What a provider asks once, before or between its events, and the answer that it wants. Nothing
 //! of it reaches the pipeline.
 
-use std::collections::BTreeMap;
+mod payload;
+mod spec;
 
 use ::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use bytes::Bytes;
-use karez_api::{Checker, Json, Path, Problem, Response, Secret};
-use schemars::JsonSchema;
-use serde::Deserialize;
+use karez_api::{Checker, Json, Path, Response, Secret};
+use reqwest::Url;
 use subtle::ConstantTimeEq;
 
 use super::answer::{self, Refusal};
-use super::verify::{Algorithm, BodyPath, Encoding, Given, Mac, Message, Request, plain};
-use super::{checked_method, header_name};
+use super::verify::{Address, BodyPath, Encoding, Given, Mac, Message, Request, plain};
 
-/// A request that is answered here, and how.
-#[derive(Clone, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct HandshakeSpec {
-    /// Whether the request has to be verified like any other: `after` (the default), or `before` if it carries no proof.
-    #[serde(default)]
-    verification: Stage,
-    /// Its method. Default: POST.
-    method: Option<String>,
-    /// What has to be true of it; all of these.
-    #[serde(rename = "match")]
-    conditions: Vec<ConditionSpec>,
-    /// The query parameter that has to be equal to the `verify_token` of `verify`; else the answer is 403.
-    verify_token: Option<String>,
-    /// What `{hmac}` in the answer is.
-    hmac: Option<HmacSpec>,
-    /// What is answered.
-    answer: AnswerSpec,
-}
+pub(super) use spec::HandshakeSpec;
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-enum Stage {
-    Before,
-    #[default]
-    After,
-}
-
-/// Something about one header, query parameter or field of the body.
-#[derive(Clone, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct ConditionSpec {
-    /// A header.
-    header: Option<String>,
-    /// A query parameter.
-    query: Option<String>,
-    /// A field of the body, like `event.type`.
-    body: Option<String>,
-    /// What it has to be: text, a number, true or false. Default: anything, it only has to be there.
-    is: Option<Json>,
-    /// It has to be missing. Default: false.
-    #[serde(default)]
-    absent: bool,
-}
-
-/// A keyed hash with the first secret of `verify`.
-#[derive(Clone, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct HmacSpec {
-    /// `sha1`, `sha256` or `sha512`.
-    algorithm: Algorithm,
-    /// What is hashed, like `{query:token}` or `{body:token}`.
-    of: String,
-    /// How it is written. Default: `hex`.
-    #[serde(default)]
-    encoding: Encoding,
-}
-
-/// Texts may hold `{body:FIELD}`, `{query:NAME}`, `{header:NAME}` and `{hmac}`.
-#[derive(Clone, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct AnswerSpec {
-    /// Its status. Default: 200.
-    #[serde(default = "ok")]
-    status: u16,
-    /// Headers beside the content type.
-    #[serde(default)]
-    headers: BTreeMap<String, String>,
-    /// A body of plain text. Default: none.
-    text: Option<String>,
-    /// A JSON body, in place of `text`.
-    json: Option<Json>,
-}
-
-fn ok() -> u16 {
-    200
-}
+use payload::Payload;
+use spec::Stage;
 
 /// All handshakes of a webhook.
 #[derive(Default)]
@@ -106,6 +32,21 @@ struct Handshake {
     status: StatusCode,
     headers: Headers,
     body: Payload,
+    /// The address in the request that is fetched before it is answered.
+    visit: Option<Address>,
+    /// What of it is a secret for the operator.
+    hand_over: Option<Message>,
+    warning: Option<String>,
+}
+
+/// What is answered, and what is done before.
+pub(super) struct Answered {
+    pub(super) response: Response,
+    pub(super) visit: Option<Url>,
+    /// For the operator.
+    pub(super) secret: Option<String>,
+    /// What an operator should know.
+    pub(super) warning: Option<String>,
 }
 
 type Headers = Vec<(HeaderName, Message)>;
@@ -122,160 +63,16 @@ enum Of {
     Field(BodyPath),
 }
 
-enum Payload {
-    None,
-    Text(Message),
-    Json(Tree),
-}
-
-/// JSON whose texts are templates.
-enum Tree {
-    Leaf(Json),
-    Text(Message),
-    List(Vec<Tree>),
-    Map(Vec<(String, Tree)>),
-}
-
 /// What handshakes need of `verify`.
 pub(super) struct Secrets<'a> {
     pub(super) verify_token: Option<&'a Secret>,
     pub(super) secrets: &'a [String],
+    /// The file waits for its secret.
+    pub(super) pending: bool,
 }
 
 /// Longest text that is hashed for whoever asks.
 const LONGEST_CHALLENGE: usize = 256;
-
-impl HandshakeSpec {
-    pub(super) fn wants_verify_token(&self) -> bool {
-        self.verify_token.is_some()
-    }
-
-    fn check(self, cx: &Checker<'_>, at: &Path, with: &Secrets<'_>) -> Option<Handshake> {
-        let method = match self.method.as_deref() {
-            None => Method::POST,
-            // Some only look whether somebody is there.
-            Some("HEAD") => Method::HEAD,
-            Some(name) => checked_method(cx, &at.field("method"), name)?,
-        };
-        let match_at = at.field("match");
-        if self.conditions.is_empty() {
-            cx.report(Problem::error("missing-match", match_at, "every request would be answered so"));
-            return None;
-        }
-        let conditions = self.conditions.into_iter().enumerate();
-        let conditions: Option<Vec<_>> =
-            conditions.map(|(index, spec)| spec.check(cx, &match_at.index(index))).collect();
-        let token = match (self.verify_token, with.verify_token) {
-            (None, _) => None,
-            (Some(parameter), Some(token)) => Some((parameter, token.clone())),
-            // Reported where the token is missing.
-            (Some(_), None) => return None,
-        };
-        let hmac = match self.hmac {
-            None => None,
-            Some(spec) => Some(spec.check(cx, &at.field("hmac"), with)?),
-        };
-        let (status, headers, body) = self.answer.check(cx, &at.field("answer"))?;
-        Some(Handshake {
-            stage: self.verification,
-            method,
-            conditions: conditions?,
-            token,
-            hmac,
-            status,
-            headers,
-            body,
-        })
-    }
-}
-
-impl ConditionSpec {
-    fn check(self, cx: &Checker<'_>, at: &Path) -> Option<Condition> {
-        let of = match (self.header, self.query, self.body) {
-            (Some(name), None, None) => Of::Header(header_name(cx, &at.field("header"), &name)?),
-            (None, Some(name), None) => Of::Query(name),
-            (None, None, Some(path)) => Of::Field(
-                BodyPath::parse(&path)
-                    .map_err(|what| cx.report(Problem::error("bad-field", at.field("body"), what)))
-                    .ok()?,
-            ),
-            _ => {
-                let message = "it looks at exactly one of header, query and body";
-                cx.report(Problem::error("ambiguous-place", at.clone(), message));
-                return None;
-            }
-        };
-        if self.absent && self.is.is_some() {
-            cx.report(Problem::error("ambiguous-match", at.clone(), "what is absent has no value"));
-            return None;
-        }
-        Some(Condition { of, is: self.is, absent: self.absent })
-    }
-}
-
-impl HmacSpec {
-    fn check(self, cx: &Checker<'_>, at: &Path, with: &Secrets<'_>) -> Option<(Mac, Message, Encoding)> {
-        let Some(secret) = with.secrets.first() else {
-            cx.report(Problem::error("missing-secret", at.clone(), "`verify` has no secret to hash with"));
-            return None;
-        };
-        let message = template(cx, &at.field("of"), &self.of)?;
-        Some((Mac::new(self.algorithm, secret.as_bytes())?, message, self.encoding))
-    }
-}
-
-impl AnswerSpec {
-    fn check(self, cx: &Checker<'_>, at: &Path) -> Option<(StatusCode, Headers, Payload)> {
-        let status = StatusCode::from_u16(self.status).ok().filter(|status| status.is_success());
-        if status.is_none() {
-            cx.report(Problem::error("bad-status", at.field("status"), "it is not from 200 to 299"));
-        }
-        let headers: Option<Vec<_>> = self
-            .headers
-            .iter()
-            .map(|(name, text)| {
-                let place = at.field("headers").field(name);
-                Some((header_name(cx, &place, name)?, template(cx, &place, text)?))
-            })
-            .collect();
-        let body = match (self.text, self.json) {
-            (None, None) => Payload::None,
-            (Some(text), None) => Payload::Text(template(cx, &at.field("text"), &text)?),
-            (None, Some(json)) => Payload::Json(tree(cx, &at.field("json"), json)?),
-            (Some(_), Some(_)) => {
-                cx.report(Problem::error("ambiguous-answer", at.clone(), "keep one of text and json"));
-                return None;
-            }
-        };
-        Some((status?, headers?, body))
-    }
-}
-
-fn template(cx: &Checker<'_>, at: &Path, text: &str) -> Option<Message> {
-    let fit = |message: Message| {
-        message.has_only(&["header:NAME", "query:NAME", "body:FIELD", "hmac"]).map(|()| message)
-    };
-    Message::parse(text)
-        .and_then(fit)
-        .map_err(|what| cx.report(Problem::error("bad-message", at.clone(), what)))
-        .ok()
-}
-
-fn tree(cx: &Checker<'_>, at: &Path, json: Json) -> Option<Tree> {
-    Some(match json {
-        Json::String(text) if text.contains('{') => Tree::Text(template(cx, at, &text)?),
-        Json::Array(items) => {
-            let items = items.into_iter().enumerate();
-            Tree::List(items.map(|(index, item)| tree(cx, &at.index(index), item)).collect::<Option<_>>()?)
-        }
-        Json::Object(fields) => {
-            let fields = fields.into_iter();
-            let field = |(name, value)| Some((String::clone(&name), tree(cx, &at.field(name), value)?));
-            Tree::Map(fields.map(field).collect::<Option<_>>()?)
-        }
-        leaf => Tree::Leaf(leaf),
-    })
-}
 
 impl Handshakes {
     /// Those of a file at `handshakes`, and those of its provider.
@@ -286,11 +83,20 @@ impl Handshakes {
         with: &Secrets<'_>,
     ) -> Option<Self> {
         let at = Path::root().field("handshakes");
-        let own = own.into_iter().enumerate();
+        let counts = |spec: &HandshakeSpec| with.pending || !spec.hands_over();
+        let own = own.into_iter().enumerate().filter(|(_, spec)| counts(spec));
         let own = own.map(|(index, spec)| spec.check(cx, &at.index(index), with));
         let provider = Path::root().field("verify").field("provider");
-        let inherited = of_provider.iter().map(|spec| spec.clone().check(cx, &provider, with));
+        let inherited = of_provider
+            .iter()
+            .filter(|spec| counts(spec))
+            .map(|spec| spec.clone().check(cx, &provider, with));
         own.chain(inherited).collect::<Option<_>>().map(Self)
+    }
+
+    /// Whether an address is fetched for one of them.
+    pub(super) fn visit(&self) -> bool {
+        self.0.iter().any(|one| one.visit.is_some())
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -307,15 +113,15 @@ impl Handshakes {
         self.0.iter().any(|one| one.stage == Stage::After && one.fits_head(request))
     }
 
-    pub(super) fn before(&self, request: &Request<'_>) -> Option<Result<Response, Refusal>> {
+    pub(super) fn before(&self, request: &Request<'_>) -> Option<Result<Answered, Refusal>> {
         self.answer(Stage::Before, request)
     }
 
-    pub(super) fn after(&self, request: &Request<'_>) -> Option<Result<Response, Refusal>> {
+    pub(super) fn after(&self, request: &Request<'_>) -> Option<Result<Answered, Refusal>> {
         self.answer(Stage::After, request)
     }
 
-    fn answer(&self, stage: Stage, request: &Request<'_>) -> Option<Result<Response, Refusal>> {
+    fn answer(&self, stage: Stage, request: &Request<'_>) -> Option<Result<Answered, Refusal>> {
         let asked = self.0.iter().find(|one| one.stage == stage && one.fits(request))?;
         Some(asked.answer(request))
     }
@@ -331,14 +137,22 @@ impl Handshake {
         *request.method == self.method && self.conditions.iter().all(|one| one.holds(request))
     }
 
-    fn answer(&self, request: &Request<'_>) -> Result<Response, Refusal> {
+    fn answer(&self, request: &Request<'_>) -> Result<Answered, Refusal> {
         if let Some((parameter, token)) = &self.token {
             let given = request.parameter(parameter).unwrap_or_default();
             if !bool::from(given.as_bytes().ct_eq(token.expose().as_bytes())) {
                 return Err(answer::forbidden(&format!("{parameter} holds a wrong token")));
             }
         }
-        self.filled_in(request).map_err(|what| answer::bad_request("handshake", &what))
+        let bad = |what: String| answer::bad_request("handshake", &what);
+        let visit = self.visit.as_ref().map(|address| address.of(request)).transpose().map_err(bad)?;
+        let response = self.filled_in(request).map_err(bad)?;
+        let secret = self.hand_over.as_ref().map(|message| {
+            let text = message.of(request, &Given::default())?.concat();
+            String::from_utf8(text).map_err(|_| "the secret is not UTF-8".to_owned())
+        });
+        let secret = secret.transpose().map_err(bad)?;
+        Ok(Answered { response, visit, secret, warning: self.warning.clone() })
     }
 
     fn filled_in(&self, request: &Request<'_>) -> Result<Response, String> {
@@ -400,22 +214,5 @@ impl Condition {
             (None, Some(_)) => true,
             (Some(is), Some(found)) => plain(is).is_some() && plain(is) == plain(&found),
         }
-    }
-}
-
-impl Tree {
-    fn filled_in(&self, fill: &dyn Fn(&Message) -> Result<String, String>) -> Result<Json, String> {
-        Ok(match self {
-            Self::Leaf(leaf) => leaf.clone(),
-            Self::Text(message) => Json::String(fill(message)?),
-            Self::List(items) => {
-                Json::Array(items.iter().map(|item| item.filled_in(fill)).collect::<Result<_, _>>()?)
-            }
-            Self::Map(fields) => {
-                let field =
-                    |(name, tree): &(String, Tree)| Ok::<_, String>((name.clone(), tree.filled_in(fill)?));
-                Json::Object(fields.iter().map(field).collect::<Result<_, _>>()?)
-            }
-        })
     }
 }

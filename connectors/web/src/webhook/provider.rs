@@ -39,6 +39,12 @@ struct ProviderFile {
     deadline: Option<Duration>,
     /// How long it may try again: as long a delivery is known.
     dedup: Duration,
+    /// What its scheme needs to know beside a key, and what each of that is.
+    #[serde(default)]
+    parameters: BTreeMap<String, String>,
+    /// Media types that it sends its events as, beside those that fit them anyhow.
+    #[serde(default)]
+    media_types: Vec<String>,
     /// Whether what has no id is known by the hash of its body. Not where that only says that something changed: two
     /// with the same body are two.
     #[serde(default = "yes")]
@@ -86,6 +92,8 @@ struct AttemptFile {
 #[serde(deny_unknown_fields)]
 pub(super) struct Answer {
     pub(super) status: u16,
+    /// Of the body, where it is no plain text.
+    pub(super) content_type: Option<String>,
     #[serde(default)]
     pub(super) body: String,
 }
@@ -157,6 +165,15 @@ impl Provider {
         self.file.hash
     }
 
+    /// What its scheme needs to know beside a key, and what each of that is.
+    #[must_use]
+    pub fn parameters(&self) -> &BTreeMap<String, String> {
+        &self.file.parameters
+    }
+
+    pub(super) fn sends_as(&self, media_type: &str) -> bool {
+        self.file.media_types.iter().any(|own| own == media_type)
+    }
     pub(super) fn wants_verify_token(&self) -> bool {
         self.file.handshake.iter().any(HandshakeSpec::wants_verify_token)
     }

@@ -140,7 +140,8 @@ impl Respond {
         };
         let mut headers = self.headers;
         if !answer.body.is_empty() && !headers.contains_key(header::CONTENT_TYPE) {
-            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+            let own = answer.content_type.as_deref().unwrap_or("text/plain");
+            headers.extend(HeaderValue::from_str(own).ok().map(|value| (header::CONTENT_TYPE, value)));
         }
         let status = StatusCode::from_u16(answer.status).ok();
         Self { status, headers, body: Some(Bytes::from(answer.body.clone())), ..self }

@@ -2,20 +2,24 @@
 //!
 //! The algorithm is the file's, never the request's; codes are compared as bytes, in constant
 //! time, after their length; a header that stands twice is refused, since the next reader of the
-//! request may take the other one. No key is ever fetched.
+//! request may take the other one. No key is fetched here: a verdict may say which one it lacks.
 
 mod check;
+mod fetched;
+mod jwk;
 mod jwt;
 mod mac;
 mod message;
+mod message_signature;
 mod path;
+mod pinned;
 mod place;
 mod public_key;
 mod request;
 mod secrets;
-mod signature;
 mod signed;
 mod spec;
+mod texts;
 mod time;
 mod token;
 mod url;
@@ -23,18 +27,21 @@ mod url;
 use ::http::HeaderName;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
-use super::answer::Refusal;
+use super::answer::{self, Refusal};
 
 pub(super) use check::Wanted;
+pub(super) use fetched::{Fetched, Known, Missing};
 pub(super) use mac::{Algorithm, Mac};
 pub(super) use message::{Given, Message};
 pub(super) use path::{BodyPath, plain};
+pub(super) use pinned::{Address, AddressSpec};
 pub(super) use place::Encoding;
 pub(super) use request::Request;
 pub(super) use spec::Verify;
 pub(super) use url::PublicUrl;
 
 use jwt::Jwt;
+use message_signature::MessageSignature;
 use place::Place;
 use signed::Signed;
 use token::{Basic, Token};
@@ -45,12 +52,52 @@ pub(super) const BASE64: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
+/// What proved a request.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Verified {
+    /// Which secret or key of the list it was, from 0; nothing where no proof is asked for. Of a body whose items
+    /// are signed one by one, the last item's.
+    pub(super) secret: Option<usize>,
+}
+
+impl Verified {
+    fn by(secret: usize) -> Self {
+        Self { secret: Some(secret) }
+    }
+}
+
+/// Why there is no proof.
+pub(super) enum Denied {
+    Refused(Refusal),
+    /// Not judged yet: a key has to be fetched first.
+    Missing(Box<Missing>),
+}
+
+impl Denied {
+    /// What is answered where no key can be had: `unavailable`, if there is no verdict without it.
+    pub(super) fn refusal(self, unavailable: impl FnOnce() -> Refusal) -> Refusal {
+        match self {
+            Self::Refused(refusal) => refusal,
+            Self::Missing(_) => unavailable(),
+        }
+    }
+}
+
+impl From<Refusal> for Denied {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
 /// A checked `verify`.
 pub(super) enum Verifier {
     Signed(Box<Signed>),
     Token(Token),
     Basic(Basic),
     Jwt(Box<Jwt>),
+    Message(Box<MessageSignature>),
+    /// There is no secret yet.
+    Pending,
     None,
 }
 
@@ -70,13 +117,15 @@ impl Verifier {
     /// All that can be said before the body is read.
     ///
     /// # Errors
-    /// 401 for a credential that is missing, malformed or wrong.
+    /// 503 while there is no secret, 401 for a credential that is missing, malformed or wrong.
     pub(super) fn head(&self, request: &Request<'_>) -> Result<(), Refusal> {
         match self {
             Self::Signed(signed) => signed.head(request),
             Self::Token(token) => token.head(request),
-            Self::Basic(basic) => basic.verify(request),
+            Self::Basic(basic) => basic.verify(request).map(drop),
             Self::Jwt(jwt) => jwt.head(request),
+            Self::Message(signature) => signature.head(request),
+            Self::Pending => Err(pending()),
             Self::None => Ok(()),
         }
     }
@@ -84,16 +133,48 @@ impl Verifier {
     /// The verdict over the raw body. Covers [`Verifier::head`].
     ///
     /// # Errors
-    /// 401.
-    pub(super) fn verify(&self, request: &Request<'_>) -> Result<(), Refusal> {
+    /// 401, 503 while there is no secret, or the key that is missing in what is known.
+    pub(super) fn verify(&self, request: &Request<'_>, known: &Known) -> Result<Verified, Denied> {
         match self {
-            Self::Signed(signed) => signed.verify(request),
-            Self::Token(token) => token.verify(request),
-            Self::Basic(basic) => basic.verify(request),
-            Self::Jwt(jwt) => jwt.verify(request),
-            Self::None => Ok(()),
+            Self::Signed(signed) => signed.verify(request, known),
+            Self::Token(token) => Ok(token.verify(request)?),
+            Self::Basic(basic) => Ok(basic.verify(request)?),
+            Self::Jwt(jwt) => jwt.verify(request, known),
+            Self::Message(signature) => Ok(signature.verify(request)?),
+            Self::Pending => Err(pending().into()),
+            Self::None => Ok(Verified::default()),
         }
     }
+
+    /// Whether the address that a sender knows is looked at.
+    fn signs_the_address(&self) -> bool {
+        match self {
+            Self::Signed(signed) => signed.public_url.is_some(),
+            Self::Message(signature) => signature.public_url.is_some(),
+            _ => false,
+        }
+    }
+
+    /// A set of keys that is fetched from where the file says, and again from time to time.
+    pub(super) fn set(&self) -> Option<Missing> {
+        match self {
+            Self::Jwt(jwt) => jwt.set(),
+            _ => None,
+        }
+    }
+
+    /// Whether a verdict may need a key that does not stand in the file.
+    pub(super) fn fetches(&self) -> bool {
+        match self {
+            Self::Signed(signed) => matches!(signed.proof, signed::Proof::Certificate(..)),
+            _ => self.set().is_some(),
+        }
+    }
+}
+
+/// The sender is told to come again: it has done nothing wrong.
+fn pending() -> Refusal {
+    answer::unavailable("pending", "this webhook waits for its secret")
 }
 
 #[cfg(test)]

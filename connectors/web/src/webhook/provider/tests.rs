@@ -3,15 +3,18 @@ use std::time::Duration;
 
 use ::http::Request;
 use bytes::Bytes;
-use karez_api::{Accepted, Fate, Millis, Problem, Record, RecordId, RequestHead, Response};
+use karez_api::{Accepted, Body, Fate, Form, Millis, Problem, Record, RecordId, RequestHead, Response};
 use serde_json::json;
 
 use super::*;
 use crate::testing::{Engine, open_webhook_at, source};
 use crate::webhook::Webhook;
+use crate::webhook::verify::Verifier;
 
 mod beyond;
+mod certified;
 mod handshakes;
+mod pending;
 mod signed;
 mod vectors;
 

@@ -1,17 +1,24 @@
 //! From what `verify:` says to a verifier, or to what is wrong with it and where.
 
-use ::http::header;
+mod credential;
+mod fit;
+mod jwt;
+mod message_signature;
+pub(super) mod place;
+mod provider;
+mod signature;
+
+use std::path::PathBuf;
+
 use karez_api::{Checker, Path, Problem, Secret};
 
-use super::super::header_name;
-use super::super::provider::{self, Provider};
-use super::secrets::{Secrets, empty_secret};
-use super::spec::{BasicSpec, NoneSpec, TokenSpec, Verify};
-use super::token::{Basic, Token};
+use super::super::provider::{self as catalogue, Provider};
+use super::Verifier;
+use super::secrets::Secrets;
+use super::spec::Verify;
 use super::url::PublicUrl;
-use super::{Place, Verifier};
 
-const WAYS: &str = "provider, hmac, ed25519, ecdsa, rsa, hash, token, basic, jwt";
+const WAYS: &str = "provider, hmac, ed25519, ecdsa, rsa, hash, token, basic, jwt, message_signature";
 
 /// Where a scheme and its keys stand in the file: the keys of a provider stand beside its name.
 pub(super) struct Places {
@@ -42,16 +49,21 @@ pub(in super::super) struct Wanted {
 impl Verify {
     /// Nothing where there is no such provider, which is reported by [`Verify::check`].
     pub(in super::super) fn provider(&self) -> Option<&'static Provider> {
-        provider::find(self.provider.as_deref()?)
+        catalogue::find(self.provider.as_deref()?)
     }
 
     pub(in super::super) fn verify_token(&self) -> Option<&Secret> {
         self.verify_token.as_ref()
     }
 
+    /// Where the secret goes that a provider has not sent yet.
+    pub(in super::super) fn secret_file(&self) -> Option<PathBuf> {
+        self.pending.as_ref().map(|pending| pending.secret_file.clone())
+    }
+
     /// The secrets as text, for handshakes that compute with them.
     pub(in super::super) fn secret_texts(&self) -> Vec<String> {
-        let own = [&self.hmac, &self.hash].into_iter().flatten().find_map(|spec| spec.secret.as_ref());
+        let own = [&self.hmac, &self.hash].into_iter().flatten().find_map(|spec| spec.with.secret.as_ref());
         let secrets = self.secret.as_ref().or(own);
         secrets.into_iter().flat_map(Secrets::texts).map(str::to_owned).collect()
     }
@@ -61,7 +73,7 @@ impl Verify {
         let schemes = self.schemes();
         match (&self.provider, &*schemes) {
             (Some(name), []) => {
-                let provider = known_provider(cx, &at, name)?;
+                let provider = provider::known(cx, &at, name)?;
                 self.verify_token_fits(cx, &at, wanted.verify_token || provider.wants_verify_token())?;
                 self.check_provider(cx, &at, provider, wanted.public_url)
             }
@@ -86,28 +98,6 @@ impl Verify {
         }
     }
 
-    /// Asked for and given, or neither.
-    fn verify_token_fits(&self, cx: &Checker<'_>, at: &Path, wanted: bool) -> Option<()> {
-        let help = "it is a text of your own that you enter where you register the webhook";
-        match &self.verify_token {
-            None if wanted => cx.report(
-                Problem::error(
-                    "missing-verify-token",
-                    at.clone(),
-                    "a `verify_token` is asked for before anything is sent",
-                )
-                .help(help),
-            ),
-            Some(_) if !wanted => {
-                let message = "nobody asks for a `verify_token` here";
-                cx.report(Problem::error("misplaced-setting", at.field("verify_token"), message).on_key());
-            }
-            Some(token) if token.expose().is_empty() => cx.report(empty_secret(at.field("verify_token"))),
-            _ => return Some(()),
-        }
-        None
-    }
-
     /// The names of those that are there.
     fn schemes(&self) -> Vec<&'static str> {
         [
@@ -119,6 +109,7 @@ impl Verify {
             ("token", self.token.is_some()),
             ("basic", self.basic.is_some()),
             ("jwt", self.jwt.is_some()),
+            ("message_signature", self.message_signature.is_some()),
             ("none", self.none.is_some()),
         ]
         .into_iter()
@@ -131,6 +122,8 @@ impl Verify {
             ("secret", self.secret.is_some()),
             ("key", self.key.is_some()),
             ("tolerance", self.tolerance.is_some()),
+            ("parameters", !self.parameters.is_empty()),
+            ("pending", self.pending.is_some()),
         ];
         let mut fine = Some(());
         for (name, _) in beside.into_iter().filter(|(_, there)| *there) {
@@ -163,6 +156,8 @@ impl Verify {
             spec.ecdsa(cx, places, public_url)
         } else if let Some(spec) = self.rsa {
             spec.rsa(cx, places, public_url)
+        } else if let Some(spec) = self.message_signature {
+            spec.check(cx, places, public_url)
         } else if let Some(spec) = self.token {
             spec.check(cx, places)
         } else if let Some(spec) = self.jwt {
@@ -172,7 +167,7 @@ impl Verify {
         } else {
             self.none?.check(cx, &places.scheme)
         }?;
-        if has_url && !matches!(&verifier, Verifier::Signed(signed) if signed.public_url.is_some()) {
+        if has_url && !verifier.signs_the_address() {
             cx.scope.warn(Problem::warning(
                 "needless-public-url",
                 cx.at.field("public_url"),
@@ -180,103 +175,5 @@ impl Verify {
             ));
         }
         Some(verifier)
-    }
-
-    fn check_provider(
-        self,
-        cx: &Checker<'_>,
-        at: &Path,
-        provider: &'static Provider,
-        public_url: Option<PublicUrl>,
-    ) -> Option<Verifier> {
-        let mut scheme = provider.verify();
-        scheme.take_keys(cx, at, self.secret, self.key)?;
-        if let Some(tolerance) = self.tolerance {
-            let Some(timestamp) = scheme.timestamp() else {
-                let message = format!("{} signs no timestamp, so nothing can be too old", provider.name());
-                cx.report(Problem::error("needless-tolerance", at.field("tolerance"), message).on_key());
-                return None;
-            };
-            timestamp.tolerance = tolerance;
-            timestamp.future = None;
-        }
-        scheme.check_scheme(cx, &Places::of_provider(at), public_url)
-    }
-}
-
-fn known_provider(cx: &Checker<'_>, at: &Path, name: &str) -> Option<&'static Provider> {
-    let found = provider::find(name);
-    if found.is_none() {
-        let problem = Problem::error(
-            "unknown-provider",
-            at.field("provider"),
-            format!("{name:?} is no known provider"),
-        );
-        let help = karez_api::suggest::help(name, provider::names(), "there are");
-        cx.report(Problem { help, ..problem });
-    }
-    found
-}
-
-impl TokenSpec {
-    fn check(self, cx: &Checker<'_>, places: &Places) -> Option<Verifier> {
-        let at = &places.scheme;
-        let tokens = match &self.token {
-            Some(token) => token.bytes(cx, &places.secret, Default::default(), ""),
-            None => {
-                cx.report(empty_secret(places.secret.clone()));
-                None
-            }
-        };
-        let bearer = self.header.is_none() && self.query.is_none() && self.body.is_none();
-        let place = match (&self.header, self.query, &self.body) {
-            (None, None, None) => Place::Headers(vec![header::AUTHORIZATION]),
-            (Some(name), None, None) => Place::Headers(vec![header_name(cx, &at.field("header"), name)?]),
-            (None, Some(name), None) => Place::Query(name),
-            (None, None, Some(path)) => {
-                Place::Body(super::signature::body_path(cx, &at.field("body"), path)?)
-            }
-            _ => {
-                cx.report(super::signature::ambiguous_place(at));
-                return None;
-            }
-        };
-        let each = match &self.each {
-            None => None,
-            Some(path) => Some(super::signature::body_path(cx, &at.field("each"), path)?),
-        };
-        Some(Verifier::Token(Token { place, bearer, each, tokens: tokens? }))
-    }
-}
-
-impl BasicSpec {
-    fn check(self, cx: &Checker<'_>, at: &Path) -> Option<Verifier> {
-        if self.username.contains(':') {
-            cx.report(Problem::error(
-                "bad-username",
-                at.field("username"),
-                "a user name cannot hold a colon",
-            ));
-            return None;
-        }
-        let password = self.password.expose();
-        if password.is_empty() {
-            cx.report(empty_secret(at.field("password")));
-            return None;
-        }
-        Some(Verifier::Basic(Basic { username: self.username.into_bytes(), password: password.into() }))
-    }
-}
-
-impl NoneSpec {
-    fn check(self, cx: &Checker<'_>, at: &Path) -> Option<Verifier> {
-        if self.reason.trim().is_empty() {
-            cx.report(
-                Problem::error("missing-reason", at.field("reason"), "`none` needs a reason")
-                    .help("say why anybody may post here, like reason: \"behind the office VPN\""),
-            );
-            return None;
-        }
-        Some(Verifier::None)
     }
 }

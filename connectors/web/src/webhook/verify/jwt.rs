@@ -1,13 +1,18 @@
 //! A signed token in a header (RFC 7519) whose claims may bind the body. The clock is the engine's
 //! and the algorithm is the file's: what the token says of its own algorithm must agree.
 
+mod algorithm;
+mod token;
+
 use std::borrow::Cow;
 use std::time::Duration;
 
-use karez_api::{Body, Form, Json, JsonMap, Millis};
+use karez_api::{Json, JsonMap, Millis};
+use reqwest::Url;
 use subtle::{Choice, ConstantTimeEq};
 
 use super::super::answer::{self, Refusal};
+use super::fetched::{Kind, Known, Missing, Named};
 use super::mac::{Algorithm, Mac};
 use super::place::{Encoding, Place};
 use super::public_key::PublicKey;
@@ -15,39 +20,18 @@ use super::request::Request;
 use super::secrets::Dated;
 use super::token::after_scheme;
 
-/// The one algorithm that tokens are signed with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize, schemars::JsonSchema)]
-pub(super) enum JwtAlgorithm {
-    #[serde(rename = "HS256")]
-    Hs256,
-    #[serde(rename = "HS512")]
-    Hs512,
-    #[serde(rename = "RS256")]
-    Rs256,
-    #[serde(rename = "RS512")]
-    Rs512,
-    #[serde(rename = "ES256")]
-    Es256,
-    #[serde(rename = "EdDSA")]
-    EdDsa,
-}
+use super::{Denied, Verified};
+pub(super) use algorithm::JwtAlgorithm;
+use token::{Token, fields};
 
-impl JwtAlgorithm {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Hs256 => "HS256",
-            Self::Hs512 => "HS512",
-            Self::Rs256 => "RS256",
-            Self::Rs512 => "RS512",
-            Self::Es256 => "ES256",
-            Self::EdDsa => "EdDSA",
-        }
-    }
-}
+/// How long a set of keys is believed that it has no other key, in milliseconds.
+const MINUTE: u64 = 60_000;
 
 pub(super) enum JwtKeys {
     Hmac(Vec<Dated<Mac>>),
     Public(Vec<Dated<PublicKey>>),
+    /// The address of a set of keys.
+    Set(Url),
 }
 
 pub(in super::super) struct Jwt {
@@ -65,74 +49,123 @@ pub(in super::super) struct Jwt {
 }
 
 impl Jwt {
-    /// All but the body's hash.
+    /// All but the body's hash, and the signature where its key stands elsewhere.
     pub(super) fn head(&self, request: &Request<'_>) -> Result<(), Refusal> {
-        self.claims(request).map(drop)
+        let texts = self.texts(request)?;
+        let token = self.token(&texts)?;
+        if !matches!(self.keys, JwtKeys::Set(_)) {
+            self.proved(&token, request.now)?;
+        }
+        self.claims(&token, request.now).map(drop)
     }
 
-    pub(super) fn verify(&self, request: &Request<'_>) -> Result<(), Refusal> {
-        let claims = self.claims(request)?;
+    pub(super) fn verify(&self, request: &Request<'_>, known: &Known) -> Result<Verified, Denied> {
+        let texts = self.texts(request)?;
+        let token = self.token(&texts)?;
+        let verified = match &self.keys {
+            JwtKeys::Set(address) => self.proved_by_set(&token, address, known, request.now)?,
+            _ => self.proved(&token, request.now)?,
+        };
+        let claims = self.claims(&token, request.now)?;
         let Some((name, encoding)) = &self.body_claim else {
-            return Ok(());
+            return Ok(verified);
         };
         let hash = Algorithm::Sha256.digest(&[Cow::Borrowed(request.body)]);
         let given = claims.get(name).and_then(Json::as_str).map(|text| encoding.decode(text.as_bytes()));
         match given {
-            Some(Ok(given)) if given == hash => Ok(()),
-            Some(_) => Err(self.refuse(&format!("holds a {name} that is not the hash of the body"))),
-            None => Err(self.refuse(&format!("holds no {name}"))),
+            Some(Ok(given)) if given == hash => Ok(verified),
+            Some(_) => Err(self.refuse(&format!("holds a {name} that is not the hash of the body")).into()),
+            None => Err(self.refuse(&format!("holds no {name}")).into()),
         }
+    }
+
+    /// The set that the keys stand in, if they do not stand in the file.
+    pub(super) fn set(&self) -> Option<Missing> {
+        match &self.keys {
+            JwtKeys::Set(address) => Some(self.missing(address)),
+            _ => None,
+        }
+    }
+
+    fn missing(&self, address: &Url) -> Missing {
+        Missing { address: address.clone(), kind: Kind::Set(self.algorithm) }
     }
 
     fn refuse(&self, what: &str) -> Refusal {
         answer::unauthorized(&format!("{} {what}", self.place.name()), self.bearer.then_some("Bearer"))
     }
 
-    fn claims(&self, request: &Request<'_>) -> Result<JsonMap, Refusal> {
-        let refuse = |what: &str| self.refuse(what);
-        let texts = self.place.texts(request, None).map_err(refuse)?;
-        let [written] = &*texts else {
-            return Err(refuse("stands twice"));
+    fn texts(&self, request: &Request<'_>) -> Result<Vec<Vec<u8>>, Refusal> {
+        self.place.texts(request, None).map_err(|what| self.refuse(what))
+    }
+
+    /// The parts of a token that is signed as the file says.
+    fn token<'t>(&self, texts: &'t [Vec<u8>]) -> Result<Token<'t>, Refusal> {
+        let [written] = texts else {
+            return Err(self.refuse("stands twice"));
         };
-        let token = match self.bearer {
-            true => after_scheme(written, b"bearer").ok_or_else(|| refuse("has no bearer token"))?,
+        let written = match self.bearer {
+            true => after_scheme(written, b"bearer").ok_or_else(|| self.refuse("has no bearer token"))?,
             false => written,
         };
-        let claims = self.opened(token, request.now).map_err(refuse)?;
-        self.judge(&claims, request.now).map_err(|what| refuse(&what))?;
+        let token = Token::read(written).ok_or_else(|| self.refuse("is no JWT"))?;
+        if token.header.get("alg").and_then(Json::as_str) != Some(self.algorithm.name()) {
+            return Err(self.refuse("is signed with another algorithm than the file says"));
+        }
+        if token.header.contains_key("crit") {
+            return Err(self.refuse("asks for an extension that is not known here"));
+        }
+        Ok(token)
+    }
+
+    fn proved(&self, token: &Token<'_>, now: Millis) -> Result<Verified, Refusal> {
+        let secret = self.keys.matching(token.signed, &token.signature, now);
+        secret.map(Verified::by).ok_or_else(|| self.refuse("has a wrong signature"))
+    }
+
+    /// A key that is not in the set may have been added since: the set is asked for again, but not each time that
+    /// somebody makes a key up.
+    fn proved_by_set(
+        &self,
+        token: &Token<'_>,
+        address: &Url,
+        known: &Known,
+        now: Millis,
+    ) -> Result<Verified, Denied> {
+        let missing = || Denied::Missing(Box::new(self.missing(address)));
+        let id = match token.header.get("kid") {
+            None => None,
+            Some(Json::String(id)) => Some(id),
+            Some(_) => return Err(self.refuse("names its key in a way that is not known here").into()),
+        };
+        let set = known.set(address).ok_or_else(missing)?;
+        let named = |key: &&Named| id.is_none_or(|id| key.id.as_ref() == Some(id));
+        let mut named = set.iter().filter(named).peekable();
+        if named.peek().is_none() {
+            let age = known.fetched_at(address).map_or(u64::MAX, |at| now.0.saturating_sub(at.0));
+            return match age >= MINUTE {
+                true => Err(missing()),
+                false => Err(self.refuse("names a key that its issuer does not have").into()),
+            };
+        }
+        match named.any(|named| named.key.verifies(token.signed, &token.signature)) {
+            true => Ok(Verified::default()),
+            false => Err(self.refuse("has a wrong signature").into()),
+        }
+    }
+
+    fn claims(&self, token: &Token<'_>, now: Millis) -> Result<JsonMap, Refusal> {
+        let claims = fields(token.claims).ok_or_else(|| self.refuse("is no JWT"))?;
+        self.judge(&claims).map_err(|what| self.refuse(what))?;
+        let about = |what: String| format!("{} {what}", self.place.name());
+        self.judge_times(&claims, now).map_err(|what| answer::stale(&about(what)))?;
         Ok(claims)
     }
 
-    /// The claims of a token whose signature is right.
-    fn opened(&self, token: &[u8], now: Millis) -> Result<JsonMap, &'static str> {
-        let parts: Vec<&[u8]> = token.split(|byte| *byte == b'.').collect();
-        let [head, claims, signature] = *parts else {
-            return Err("is no JWT");
-        };
-        let json = |bytes: Vec<u8>| Body::from_bytes(Form::Json, bytes.into()).into_tree();
-        let map = |part| match Encoding::Base64url.decode(part).map(json) {
-            Ok(Ok(Json::Object(fields))) => Ok(fields),
-            _ => Err("is no JWT"),
-        };
-        let header = map(head)?;
-        if header.get("alg").and_then(Json::as_str) != Some(self.algorithm.name()) {
-            return Err("is signed with another algorithm than the file says");
-        }
-        if header.contains_key("crit") {
-            return Err("asks for an extension that is not known here");
-        }
-        let signature = Encoding::Base64url.decode(signature).map_err(|_| "is no JWT")?;
-        let signed = &token[..head.len() + 1 + claims.len()];
-        match self.keys.fit(signed, &signature, now) {
-            true => map(claims),
-            false => Err("has a wrong signature"),
-        }
-    }
-
-    fn judge(&self, claims: &JsonMap, now: Millis) -> Result<(), String> {
+    fn judge(&self, claims: &JsonMap) -> Result<(), &'static str> {
         let text = |name| claims.get(name).and_then(Json::as_str);
         if self.issuer.is_some() && text("iss") != self.issuer.as_deref() {
-            return Err("is from another issuer".into());
+            return Err("is from another issuer");
         }
         if let Some(wanted) = &self.audience {
             let fits = match claims.get("aud") {
@@ -140,10 +173,10 @@ impl Jwt {
                 one => one.and_then(Json::as_str) == Some(wanted),
             };
             if !fits {
-                return Err("is for another audience".into());
+                return Err("is for another audience");
             }
         }
-        self.judge_times(claims, now)
+        Ok(())
     }
 
     fn judge_times(&self, claims: &JsonMap, now: Millis) -> Result<(), String> {
@@ -176,20 +209,15 @@ impl Jwt {
 }
 
 impl JwtKeys {
-    fn fit(&self, signed: &[u8], signature: &[u8], now: Millis) -> bool {
+    fn matching(&self, signed: &[u8], signature: &[u8], now: Millis) -> Option<usize> {
         match self {
             Self::Hmac(macs) => {
-                let counting = macs.iter().filter(|mac| mac.counts(now));
-                counting
-                    .fold(Choice::from(0), |any, mac| {
-                        any | mac.value.code(&[Cow::Borrowed(signed)]).ct_eq(signature)
-                    })
-                    .into()
+                Dated::matching(macs, now, |mac| mac.code(&[Cow::Borrowed(signed)]).ct_eq(signature))
             }
             Self::Public(keys) => {
-                let mut counting = keys.iter().filter(|key| key.counts(now));
-                counting.any(|key| key.value.verifies(signed, signature))
+                Dated::matching(keys, now, |key| Choice::from(u8::from(key.verifies(signed, signature))))
             }
+            Self::Set(_) => None,
         }
     }
 }

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use karez_api::Json;
 
 /// Never empty.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub(in super::super) struct BodyPath(Vec<String>);
 
 impl BodyPath {

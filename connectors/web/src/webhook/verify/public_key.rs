@@ -8,9 +8,11 @@ use x509_cert::der::{Decode, DecodePem, Encode, SliceReader};
 use x509_cert::spki::{ObjectIdentifier, SubjectPublicKeyInfoOwned};
 
 use super::BASE64;
+use super::jwk;
 use super::mac::Algorithm;
 
 const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
+const RSA_PSS: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.10");
 const EC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
 const P256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
 const ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
@@ -25,6 +27,18 @@ pub(super) enum Scheme {
     EcdsaFixed,
     /// PKCS#1 v1.5.
     Rsa(Algorithm),
+    /// PSS with SHA-512 and a salt of 64 bytes.
+    RsaPss,
+}
+
+impl Scheme {
+    /// Bytes in a signature, where all have the same number.
+    pub(super) fn length(self) -> Option<usize> {
+        match self {
+            Self::Ed25519 | Self::EcdsaFixed => Some(64),
+            Self::EcdsaDer | Self::Rsa(_) | Self::RsaPss => None,
+        }
+    }
 }
 
 /// A key with the one algorithm that it is used with.
@@ -36,37 +50,45 @@ pub(super) struct PublicKey {
 }
 
 impl PublicKey {
-    /// Reads a key as PEM (a public key or a certificate), or as the base64 or hex of its DER or of its raw
+    /// Reads a key as PEM (a public key or a certificate), as a JWK, or as the base64 or hex of its DER or of its raw
     /// bytes; `prefix` (`whpk_`) may stand before.
     ///
     /// # Errors
     /// What is wrong with it, as a fragment.
     pub(super) fn read(scheme: Scheme, text: &str, prefix: &str) -> Result<Self, &'static str> {
         let text = text.trim();
-        let raw = match text.contains("-----BEGIN") {
-            true => from_pem(scheme, text)?,
-            false => from_encoded(scheme, text.strip_prefix(prefix).unwrap_or(text))?,
+        let raw = match (text.contains("-----BEGIN"), text.starts_with('{')) {
+            (true, _) => from_pem(scheme, text)?,
+            (_, true) => jwk::raw(text, scheme)?,
+            _ => from_encoded(scheme, text.strip_prefix(prefix).unwrap_or(text))?,
         };
         Self::new(scheme, raw)
     }
 
     /// `raw` is what stands in the bit string of a public key.
-    fn new(scheme: Scheme, raw: Vec<u8>) -> Result<Self, &'static str> {
-        let (algorithm, length): (&'static dyn VerificationAlgorithm, _) = match scheme {
-            Scheme::Ed25519 => (&signature::ED25519, Some(64)),
-            Scheme::EcdsaDer => (&signature::ECDSA_P256_SHA256_ASN1, None),
-            Scheme::EcdsaFixed => (&signature::ECDSA_P256_SHA256_FIXED, Some(64)),
-            Scheme::Rsa(Algorithm::Sha1) => (&signature::RSA_PKCS1_2048_8192_SHA1_FOR_LEGACY_USE_ONLY, None),
-            Scheme::Rsa(Algorithm::Sha256) => (&signature::RSA_PKCS1_2048_8192_SHA256, None),
-            Scheme::Rsa(Algorithm::Sha512) => (&signature::RSA_PKCS1_2048_8192_SHA512, None),
+    pub(super) fn new(scheme: Scheme, raw: Vec<u8>) -> Result<Self, &'static str> {
+        let algorithm: &'static dyn VerificationAlgorithm = match scheme {
+            Scheme::Ed25519 => &signature::ED25519,
+            Scheme::EcdsaDer => &signature::ECDSA_P256_SHA256_ASN1,
+            Scheme::EcdsaFixed => &signature::ECDSA_P256_SHA256_FIXED,
+            Scheme::Rsa(Algorithm::Sha1) => &signature::RSA_PKCS1_2048_8192_SHA1_FOR_LEGACY_USE_ONLY,
+            Scheme::Rsa(Algorithm::Sha256) => &signature::RSA_PKCS1_2048_8192_SHA256,
+            Scheme::Rsa(Algorithm::Sha512) => &signature::RSA_PKCS1_2048_8192_SHA512,
+            Scheme::RsaPss => &signature::RSA_PSS_2048_8192_SHA512,
         };
         match scheme {
             Scheme::Ed25519 if raw.len() != 32 => Err("an Ed25519 key has 32 bytes"),
             Scheme::EcdsaDer | Scheme::EcdsaFixed if raw.len() != 65 || raw[0] != 4 => {
                 Err("a P-256 key is an uncompressed point of 65 bytes")
             }
-            _ => Ok(Self { algorithm, bytes: raw, length }),
+            _ => Ok(Self { algorithm, bytes: raw, length: scheme.length() }),
         }
+    }
+
+    /// # Errors
+    /// A fragment: it is a key of another kind.
+    pub(super) fn certified(scheme: Scheme, certificate: &Certificate) -> Result<Self, &'static str> {
+        Self::new(scheme, raw_key(scheme, &certificate.tbs_certificate.subject_public_key_info)?)
     }
 
     pub(super) fn length(&self) -> Option<usize> {
@@ -95,7 +117,7 @@ fn from_pem(scheme: Scheme, text: &str) -> Result<Vec<u8>, &'static str> {
 fn from_encoded(scheme: Scheme, text: &str) -> Result<Vec<u8>, &'static str> {
     let bytes = match hex::decode(text) {
         Ok(bytes) => bytes,
-        Err(_) => BASE64.decode(text).map_err(|_| "it is neither PEM, nor base64, nor hex")?,
+        Err(_) => BASE64.decode(text).map_err(|_| "it is neither PEM, nor JWK, nor base64, nor hex")?,
     };
     if let Ok(info) = SubjectPublicKeyInfoOwned::from_der(&bytes) {
         return raw_key(scheme, &info);
@@ -115,6 +137,7 @@ fn raw_key(scheme: Scheme, info: &SubjectPublicKeyInfoOwned) -> Result<Vec<u8>, 
         Scheme::Ed25519 => info.algorithm.oid == ED25519,
         Scheme::EcdsaDer | Scheme::EcdsaFixed => info.algorithm.oid == EC && curve == Some(P256),
         Scheme::Rsa(_) => info.algorithm.oid == RSA,
+        Scheme::RsaPss => [RSA, RSA_PSS].contains(&info.algorithm.oid),
     };
     match fits {
         true => info.subject_public_key.as_bytes().map(<[u8]>::to_vec).ok_or("the key is cut off"),

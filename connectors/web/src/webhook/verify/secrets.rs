@@ -7,6 +7,7 @@ use karez_api::{Checker, Millis, Path, Problem, Secret};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use subtle::Choice;
 
 use super::BASE64;
 
@@ -61,6 +62,16 @@ pub(super) struct Dated<T> {
 impl<T> Dated<T> {
     pub(super) fn counts(&self, now: Millis) -> bool {
         self.not_after.is_none_or(|end| now <= end)
+    }
+
+    /// Which of a list fits, the first if several do. Every one that counts is tried, so that time does not tell
+    /// how near a wrong code came to one of them.
+    pub(super) fn matching(list: &[Self], now: Millis, fits: impl Fn(&T) -> Choice) -> Option<usize> {
+        let counting = list.iter().enumerate().filter(|(_, one)| one.counts(now));
+        counting.fold(None, |found, (index, one)| {
+            let fits = bool::from(fits(&one.value));
+            found.or(fits.then_some(index))
+        })
     }
 }
 

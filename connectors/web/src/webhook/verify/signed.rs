@@ -8,15 +8,18 @@ use karez_api::Json;
 use subtle::{Choice, ConstantTimeEq};
 
 use super::super::answer::{self, Refusal};
+use super::fetched::{Kind, Known, Missing};
 use super::mac::{Algorithm, Mac};
 use super::message::{Given, Message};
-use super::path::BodyPath;
+use super::path::{BodyPath, plain};
+use super::pinned::Address;
 use super::place::{Encoding, Place, Written};
-use super::public_key::PublicKey;
+use super::public_key::{PublicKey, Scheme};
 use super::request::Request;
 use super::secrets::Dated;
 use super::time::Timestamp;
 use super::url::PublicUrl;
+use super::{Denied, Verified};
 
 /// Most items of one body that carry a code each.
 const MOST_ITEMS: usize = 1_000;
@@ -28,6 +31,8 @@ pub(in super::super) struct Signed {
     pub(super) timestamp: Option<Timestamp>,
     /// Headers that must have these values.
     pub(super) require: Vec<(HeaderName, String)>,
+    /// Fields of the body that must have one of these values.
+    pub(super) require_fields: Vec<(BodyPath, Vec<String>)>,
     /// The list in the body whose items carry a code each.
     pub(super) each: Option<BodyPath>,
     pub(super) body_hash: Option<BodyHash>,
@@ -47,6 +52,8 @@ pub(super) enum Proof {
     /// The secret is a part of the message.
     Hash(Algorithm, Vec<Dated<Vec<u8>>>),
     Public(Vec<Dated<PublicKey>>),
+    /// The key of the certificate that a request names.
+    Certificate(Scheme, Address),
 }
 
 impl Proof {
@@ -54,6 +61,7 @@ impl Proof {
         match self {
             Self::Hmac(algorithm, _) | Self::Hash(algorithm, _) => Some(algorithm.length()),
             Self::Public(keys) => keys.first().and_then(|key| key.value.length()),
+            Self::Certificate(scheme, _) => scheme.length(),
         }
     }
 }
@@ -68,23 +76,26 @@ impl Signed {
         }
     }
 
-    pub(super) fn verify(&self, request: &Request<'_>) -> Result<(), Refusal> {
+    pub(super) fn verify(&self, request: &Request<'_>, known: &Known) -> Result<Verified, Denied> {
         self.required(request).map_err(unauthorized)?;
         let timestamp = self.timestamp.as_ref().map(|timestamp| timestamp.text(request)).transpose();
         let timestamp = timestamp.map_err(unauthorized)?;
-        match &self.each {
-            None => self.one(request, timestamp.as_deref(), None).map_err(unauthorized)?,
+        let certified = self.certified(request, known)?;
+        let asked = Asked { request, timestamp: timestamp.as_deref(), certified };
+        let one = |item| self.one(&asked, item).map_err(unauthorized);
+        let verified = match &self.each {
+            None => one(None)?,
             Some(path) => {
-                for item in items(request, path).map_err(unauthorized)? {
-                    self.one(request, timestamp.as_deref(), Some(item)).map_err(unauthorized)?;
-                }
+                let mut items = items(request, path).map_err(unauthorized)?.iter();
+                items.try_fold(Verified::default(), |_, item| one(Some(item)))?
             }
-        }
+        };
+        self.required_fields(request).map_err(unauthorized)?;
         // Only who signed it is told how far its clock is off.
-        match (&self.timestamp, timestamp) {
-            (Some(rule), Some(text)) => rule.judge(&text, request.now).map_err(|what| answer::stale(&what)),
-            _ => Ok(()),
+        if let (Some(rule), Some(text)) = (&self.timestamp, &timestamp) {
+            rule.judge(text, request.now).map_err(|what| answer::stale(&what))?;
         }
+        Ok(verified)
     }
 
     fn required(&self, request: &Request<'_>) -> Result<(), String> {
@@ -95,52 +106,94 @@ impl Signed {
         })
     }
 
+    fn required_fields(&self, request: &Request<'_>) -> Result<(), String> {
+        self.require_fields.iter().try_for_each(|(path, values)| {
+            let found = request.field(path).and_then(plain);
+            match found.is_some_and(|found| values.iter().any(|value| *value == found)) {
+                true => Ok(()),
+                false => Err(format!("{path} is none of those that are taken here")),
+            }
+        })
+    }
+
+    /// The key that a request says it is signed with, from where such keys may come.
+    fn certified<'k>(
+        &self,
+        request: &Request<'_>,
+        known: &'k Known,
+    ) -> Result<Option<&'k PublicKey>, Denied> {
+        let Proof::Certificate(scheme, address) = &self.proof else {
+            return Ok(None);
+        };
+        let address = address.of(request).map_err(unauthorized)?;
+        match known.certificate(&address, request.now) {
+            Some(Ok(key)) => Ok(Some(key)),
+            Some(Err(what)) => Err(unauthorized(format!("the certificate {what}")).into()),
+            None => Err(Denied::Missing(Box::new(Missing { address, kind: Kind::Certificate(*scheme) }))),
+        }
+    }
+
     fn codes(&self, request: &Request<'_>, item: Option<&Json>) -> Result<Vec<Vec<u8>>, String> {
         self.written.codes(request, item, self.proof.length())
     }
 
-    fn one(&self, request: &Request<'_>, timestamp: Option<&str>, item: Option<&Json>) -> Result<(), String> {
+    fn one(&self, asked: &Asked<'_>, item: Option<&Json>) -> Result<Verified, String> {
+        let request = asked.request;
         let codes = self.codes(request, item)?;
         let hashed_apart = self.body_hash.as_ref().map_or(Ok(false), |hash| hash.holds(request))?;
         let urls = self.public_url.as_ref().map(|url| url.forms(request.query));
-        let given = |url| Given { timestamp, url, item, hashed_apart, ..Given::default() };
-        let matched = match &urls {
-            None => self.matches(request, given(None), &codes)?,
-            Some(urls) => urls.iter().try_fold(Choice::from(0), |any, url| {
-                Ok::<_, String>(any | self.matches(request, given(Some(url)), &codes)?)
+        let given = |url| Given { timestamp: asked.timestamp, url, item, hashed_apart, ..Given::default() };
+        let verified = match &urls {
+            None => self.matching(asked, given(None), &codes)?,
+            Some(urls) => urls.iter().try_fold(None, |found: Option<Verified>, url| {
+                let matched = self.matching(asked, given(Some(url)), &codes)?;
+                Ok::<_, String>(found.or(matched))
             })?,
         };
-        match bool::from(matched) {
-            true => Ok(()),
-            false => Err(format!("{} does not match the body", self.written.place.name())),
-        }
+        verified.ok_or_else(|| format!("{} does not match the body", self.written.place.name()))
     }
 
-    /// Every key is tried, so that time does not tell which one matched.
-    fn matches(&self, request: &Request<'_>, given: Given<'_>, codes: &[Vec<u8>]) -> Result<Choice, String> {
+    /// What made one of the codes.
+    fn matching(
+        &self,
+        asked: &Asked<'_>,
+        given: Given<'_>,
+        codes: &[Vec<u8>],
+    ) -> Result<Option<Verified>, String> {
+        let Asked { request, certified, .. } = *asked;
         let now = request.now;
-        Ok(match &self.proof {
+        let fits = |key: &PublicKey, message: &[u8]| codes.iter().any(|code| key.verifies(message, code));
+        let secret = match &self.proof {
             Proof::Hmac(_, macs) => {
                 let message = self.message.of(request, &given)?;
-                let counting = macs.iter().filter(|mac| mac.counts(now));
-                counting.fold(Choice::from(0), |any, mac| any | among(&mac.value.code(&message), codes))
+                Dated::matching(macs, now, |mac| among(&mac.code(&message), codes))
             }
             Proof::Hash(algorithm, secrets) => {
-                let mut any = Choice::from(0);
-                for secret in secrets.iter().filter(|secret| secret.counts(now)) {
-                    let message = self.message.of(request, &Given { secret: &secret.value, ..given })?;
-                    any |= among(&algorithm.digest(&message), codes);
-                }
-                any
+                // What a request lacks it lacks with each of the secrets: said before they are tried.
+                self.message.of(request, &given)?;
+                Dated::matching(secrets, now, |secret| {
+                    let message = self.message.of(request, &Given { secret, ..given });
+                    message.map_or(Choice::from(0), |message| among(&algorithm.digest(&message), codes))
+                })
             }
             Proof::Public(keys) => {
                 let message = whole(self.message.of(request, &given)?);
-                let counting = keys.iter().filter(|key| key.counts(now));
-                let fits = |key: &PublicKey| codes.iter().any(|code| key.verifies(&message, code));
-                Choice::from(u8::from(counting.fold(false, |any, key| any | fits(&key.value))))
+                Dated::matching(keys, now, |key| Choice::from(u8::from(fits(key, &message))))
             }
-        })
+            Proof::Certificate(..) => {
+                let message = whole(self.message.of(request, &given)?);
+                return Ok(certified.filter(|key| fits(key, &message)).map(|_| Verified::default()));
+            }
+        };
+        Ok(secret.map(Verified::by))
     }
+}
+
+/// What is looked at, whichever part of it is signed.
+struct Asked<'a> {
+    request: &'a Request<'a>,
+    timestamp: Option<&'a str>,
+    certified: Option<&'a PublicKey>,
 }
 
 impl BodyHash {

@@ -31,6 +31,11 @@ pub(super) enum At {
 pub(super) struct Timestamp {
     pub(super) at: At,
     pub(super) unit: Unit,
+    pub(super) window: Window,
+}
+
+/// How far a time may be from now.
+pub(super) struct Window {
     /// How old it may be.
     pub(super) past: Duration,
     /// How far ahead of our clock it may be.
@@ -66,16 +71,7 @@ impl Timestamp {
     /// A sentence: too old, too far ahead, or not a time.
     pub(super) fn judge(&self, text: &str, now: Millis) -> Result<(), String> {
         let stamped = self.read(text).ok_or_else(|| format!("{text:?} is not a timestamp"))?;
-        let now = i128::from(now.0);
-        let age = now - stamped;
-        let most = |window: Duration| i128::try_from(window.as_millis()).unwrap_or(i128::MAX);
-        if age > most(self.past) {
-            return Err(format!("the timestamp is {} s old, which is too old", age / 1_000));
-        }
-        if -age > most(self.future) {
-            return Err(format!("the timestamp is {} s ahead of our clock, which is too far", -age / 1_000));
-        }
-        Ok(())
+        self.window.judge(stamped, now)
     }
 
     /// Milliseconds since 1970.
@@ -86,5 +82,24 @@ impl Timestamp {
             Unit::Milliseconds => number(),
             Unit::Rfc3339 => text.parse::<jiff::Timestamp>().ok().map(|time| time.as_millisecond().into()),
         }
+    }
+}
+
+impl Window {
+    /// `stamped` is in milliseconds since 1970.
+    ///
+    /// # Errors
+    /// A sentence: too old, or too far ahead.
+    pub(super) fn judge(&self, stamped: i128, now: Millis) -> Result<(), String> {
+        let now = i128::from(now.0);
+        let age = now - stamped;
+        let most = |window: Duration| i128::try_from(window.as_millis()).unwrap_or(i128::MAX);
+        if age > most(self.past) {
+            return Err(format!("the timestamp is {} s old, which is too old", age / 1_000));
+        }
+        if -age > most(self.future) {
+            return Err(format!("the timestamp is {} s ahead of our clock, which is too far", -age / 1_000));
+        }
+        Ok(())
     }
 }

@@ -3,15 +3,15 @@
 use ::http::header;
 use base64::Engine as _;
 use karez_api::Json;
-use subtle::{Choice, ConstantTimeEq};
+use subtle::ConstantTimeEq;
 
 use super::super::answer::{self, Refusal};
-use super::BASE64;
 use super::path::BodyPath;
 use super::place::Place;
 use super::request::Request;
-use super::secrets::Keys;
+use super::secrets::{Dated, Keys};
 use super::signed::items;
+use super::{BASE64, Verified};
 
 pub(in super::super) struct Token {
     pub(super) place: Place,
@@ -24,23 +24,23 @@ pub(in super::super) struct Token {
 impl Token {
     pub(super) fn head(&self, request: &Request<'_>) -> Result<(), Refusal> {
         match self.place.in_head() {
-            true => self.verify(request),
+            true => self.verify(request).map(drop),
             false => Ok(()),
         }
     }
 
-    pub(super) fn verify(&self, request: &Request<'_>) -> Result<(), Refusal> {
+    pub(super) fn verify(&self, request: &Request<'_>) -> Result<Verified, Refusal> {
         let refuse = |what: String| answer::unauthorized(&what, self.bearer.then_some("Bearer"));
         match &self.each {
             None => self.one(request, None).map_err(refuse),
             Some(path) => items(request, path)
                 .map_err(refuse)?
                 .iter()
-                .try_for_each(|item| self.one(request, Some(item)).map_err(refuse)),
+                .try_fold(Verified::default(), |_, item| self.one(request, Some(item)).map_err(refuse)),
         }
     }
 
-    fn one(&self, request: &Request<'_>, item: Option<&Json>) -> Result<(), String> {
+    fn one(&self, request: &Request<'_>, item: Option<&Json>) -> Result<Verified, String> {
         let about = |what: &str| format!("{} {what}", self.place.name());
         let texts = self.place.texts(request, item).map_err(about)?;
         let [written] = &*texts else {
@@ -50,12 +50,8 @@ impl Token {
             true => after_scheme(written, b"bearer").ok_or_else(|| about("has no bearer token"))?,
             false => written,
         };
-        let counting = self.tokens.iter().filter(|token| token.counts(request.now));
-        let matched = counting.fold(Choice::from(0), |any, token| any | token.value.ct_eq(given));
-        match bool::from(matched) {
-            true => Ok(()),
-            false => Err(about("holds a wrong token")),
-        }
+        let matched = Dated::matching(&self.tokens, request.now, |token| token.ct_eq(given));
+        matched.map(Verified::by).ok_or_else(|| about("holds a wrong token"))
     }
 }
 
@@ -65,7 +61,7 @@ pub(in super::super) struct Basic {
 }
 
 impl Basic {
-    pub(super) fn verify(&self, request: &Request<'_>) -> Result<(), Refusal> {
+    pub(super) fn verify(&self, request: &Request<'_>) -> Result<Verified, Refusal> {
         let refuse = |what: &str| {
             answer::unauthorized(
                 &format!("authorization {what}"),
@@ -79,7 +75,7 @@ impl Basic {
         let colon = pair.iter().position(|byte| *byte == b':').ok_or_else(|| refuse("holds no password"))?;
         let matched = self.username.ct_eq(&pair[..colon]) & self.password.ct_eq(&pair[colon + 1..]);
         match bool::from(matched) {
-            true => Ok(()),
+            true => Ok(Verified::by(0)),
             false => Err(refuse("holds a wrong username or password")),
         }
     }

@@ -20,13 +20,44 @@ impl PublicUrl {
         }
     }
 
+    /// With the query of a request.
+    pub(super) fn whole(&self, query: Option<&str>) -> String {
+        match query {
+            Some(query) => format!("{}?{query}", self.0),
+            None => self.0.clone(),
+        }
+    }
+
+    fn parts(&self) -> (&str, &str, &str) {
+        let (scheme, rest) = self.0.split_once("://").unwrap_or_default();
+        let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        (scheme, host, path)
+    }
+
+    pub(super) fn scheme(&self) -> &str {
+        self.parts().0
+    }
+
+    /// The host as it is compared (RFC 9421 §2.2.3): in small letters, without the port that goes without saying.
+    pub(super) fn authority(&self) -> String {
+        let (scheme, host, _) = self.parts();
+        let host = host.to_ascii_lowercase();
+        let default = if scheme.eq_ignore_ascii_case("https") { ":443" } else { ":80" };
+        host.strip_suffix(default).map_or(host.clone(), str::to_owned)
+    }
+
+    /// Never empty (RFC 9421 §2.2.6).
+    pub(super) fn path(&self) -> &str {
+        match self.parts().2 {
+            "" => "/",
+            path => path,
+        }
+    }
+
     /// All that a sender may have signed for a request with this query: the address as it stands, with its
     /// default port added or left out, and with what HubSpot writes unescaped.
     pub(super) fn forms(&self, query: Option<&str>) -> Vec<String> {
-        let whole = match query {
-            Some(query) => format!("{}?{query}", self.0),
-            None => self.0.clone(),
-        };
+        let whole = self.whole(query);
         let mut forms = vec![whole.clone()];
         forms.extend(other_port(&whole));
         let unescaped = unescaped(&whole);

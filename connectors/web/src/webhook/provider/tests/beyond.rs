@@ -71,6 +71,20 @@ async fn a_provider_reads_the_answer_that_it_wants() {
     assert_eq!((outcome.response.status().as_u16(), outcome.response.body().len()), (202, 0));
 }
 
+/// Salesforce sends again what was answered in any other way.
+#[tokio::test]
+async fn an_answer_may_be_of_a_certain_type() {
+    let salesforce = json!({"path": "/orders", "verify": {"provider": "salesforce", "secret": "s3cret"}});
+    let headers = vec![("content-type".into(), "text/xml; charset=utf-8".into())];
+    let sent =
+        Sent { query: Some("token=s3cret".into()), headers, body: "<Envelope/>".into(), ..Sent::default() };
+    let outcome = sent.to(salesforce, NOW).await.unwrap();
+    let body = std::str::from_utf8(outcome.response.body()).unwrap();
+    assert_eq!((outcome.response.status().as_u16(), body.contains("<Ack>true</Ack>")), (200, true));
+    assert_eq!(outcome.response.headers()["content-type"], "text/xml");
+    assert!(outcome.record.is_some());
+}
+
 #[test]
 fn events_are_known_by_the_type_that_the_provider_gives() {
     assert!(source::<Webhook>(gitlab(json!({"events": ["t1"]}))).is_ok());

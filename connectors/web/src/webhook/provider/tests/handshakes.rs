@@ -67,6 +67,8 @@ async fn only_a_handshake_is_answered_without_proof() {
             "handshake",
         ),
         ("microsoft-graph", post("", &[], ""), 401, "signature"),
+        ("ringcentral", post("", &[("validation-token", "abc")], ""), 200, "handshake"),
+        ("ringcentral", post("", &[("validation-token", "abc")], r#"{"uuid":"1"}"#), 401, "signature"),
     ] {
         let (given, said_so, body) = said(provider(name), sent.clone()).await;
         assert_eq!((given, said_so), (status, vec![counted]), "{name} {:?} {body}", sent.query);
@@ -85,6 +87,13 @@ async fn no_event_can_be_had_signed_as_a_challenge() {
         let (status, counted, body) = said(provider("x"), token(bad)).await;
         assert_eq!((status, counted), (400, vec!["handshake"]), "{body}");
     }
+}
+
+#[tokio::test]
+async fn a_challenge_in_a_header_comes_back_in_one() {
+    let sent = post("", &[("validation-token", "abc")], "");
+    let outcome = sent.to(provider("ringcentral"), NOW).await.unwrap();
+    assert_eq!(outcome.response.headers()["validation-token"], "abc");
 }
 
 #[tokio::test]

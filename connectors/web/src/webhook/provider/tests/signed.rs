@@ -2,7 +2,7 @@
 //! what checks them: one that is right, and those that must fail.
 
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use hmac::{Hmac, KeyInit, Mac as _};
 use ring::rand::SystemRandom;
 use ring::signature::{self, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _};
@@ -10,7 +10,7 @@ use sha1::Sha1;
 use sha2::{Digest as _, Sha256};
 
 use super::*;
-use crate::testing::NOW;
+use crate::testing::{CERTIFICATE, NOW, signed_with_rsa};
 
 /// How a provider signs, as its documentation says. `B` is the body, `T` the time, `U` the address with the query.
 struct Row {
@@ -39,7 +39,14 @@ enum Code {
     Hash,
     Ed25519Hex,
     Ed25519Base64,
+    Ed25519Plain,
     Ecdsa,
+    Rsa,
+    /// A token with the hash of the body in this claim, signed with HS256.
+    JwtHex(&'static str),
+    JwtBase64(&'static str),
+    /// Signed with ES256.
+    JwtEs256(&'static str),
     /// The secret itself: the body is not signed.
     Token,
 }
@@ -154,6 +161,23 @@ const ROWS: &[Row] = &[
     row("airtable", "czNjcmV0", Code::OfBase64Hex, "B", "X-Airtable-Content-MAC: hmac-sha256=C"),
     row("vercel", "s3cret", Code::Sha1Hex, "B", "x-vercel-signature: C"),
     row("webflow", "s3cret", Code::Hex, "T:B", "x-webflow-signature: C|x-webflow-timestamp: T"),
+    row("netlify", "s3cret", Code::JwtHex("sha256"), "TB", "X-Webhook-Signature: C"),
+    row(
+        "fusionauth",
+        "s3cret",
+        Code::JwtBase64("request_body_sha256"),
+        "TB",
+        "X-FusionAuth-Signature-JWT: C",
+    ),
+    row("livekit", "s3cret", Code::JwtBase64("sha256"), "TB", "Authorization: C"),
+    row("plaid", "", Code::JwtEs256("request_body_sha256"), "TB", "Plaid-Verification: C"),
+    row("vonage", "s3cret", Code::JwtHex("payload_hash"), "TB", "Authorization: Bearer C"),
+    row("wise", "", Code::Rsa, "B", "X-Signature-SHA256: C"),
+    row("highlevel", "", Code::Ed25519Plain, "B", "X-GHL-Signature: C"),
+    row("highlevel-rsa", "", Code::Rsa, "B", "X-WH-Signature: C"),
+    row("freshchat", "", Code::Rsa, "B", "X-Freshchat-Signature: C"),
+    row("ringcentral", "s3cret", Code::Token, "", "Verification-Token: C"),
+    row("salesforce", "s3cret", Code::Token, "", ""),
     row("elevenlabs", "s3cret", Code::Hex, "T.B", "ElevenLabs-Signature: t=T,v0=C"),
 ];
 
@@ -170,7 +194,7 @@ const fn row(
 impl Row {
     /// Whether its requests carry a time.
     fn has_time(&self) -> bool {
-        find(self.provider).unwrap().verify().timestamp().is_some()
+        find(self.provider).unwrap().verify().tolerance().is_some()
     }
 
     fn body(&self, time: &str, code: &str) -> String {
@@ -219,12 +243,17 @@ impl Row {
                 _ => value
                     .replace("=T", &format!("={time}"))
                     .replace("=C", &format!("={code}"))
-                    .replace(",C", &format!(",{code}")),
+                    .replace(",C", &format!(",{code}"))
+                    .replace("Bearer C", &format!("Bearer {code}")),
             };
             (name.to_owned(), value)
         };
         let headers = self.headers.split('|').filter(|line| !line.is_empty()).map(line).collect();
-        Sent { method: None, query: Some("a=b".into()), headers, body: self.body(&time, &code) }
+        let query = match self.provider {
+            "salesforce" => format!("token={code}"),
+            _ => "a=b".into(),
+        };
+        Sent { method: None, query: Some(query), headers, body: self.body(&time, &code) }
     }
 
     /// Letter by letter, so that nothing put in is looked at again.
@@ -245,8 +274,10 @@ impl Row {
 
     fn settings(&self, secret: &str) -> Json {
         let provider = find(self.provider).unwrap();
-        let key = if provider.verify().takes_a_key() { "key" } else { "secret" };
-        let mut verify = json!({"provider": self.provider, key: secret});
+        let mut verify = json!({"provider": self.provider});
+        if let Some(key) = provider.verify().needs().setting() {
+            verify[key] = json!(secret);
+        }
         if provider.wants_verify_token() {
             verify["verify_token"] = json!("my-token");
         }
@@ -262,6 +293,8 @@ impl Row {
 struct Keys {
     ed25519: Ed25519KeyPair,
     ecdsa: EcdsaKeyPair,
+    /// The same key, for signatures as JWT has them.
+    fixed: EcdsaKeyPair,
 }
 
 impl Keys {
@@ -272,6 +305,12 @@ impl Keys {
         Self {
             ed25519: Ed25519KeyPair::from_seed_unchecked(&[seed; 32]).unwrap(),
             ecdsa: EcdsaKeyPair::from_pkcs8(algorithm, pkcs8.as_ref(), &random).unwrap(),
+            fixed: EcdsaKeyPair::from_pkcs8(
+                &signature::ECDSA_P256_SHA256_FIXED_SIGNING,
+                pkcs8.as_ref(),
+                &random,
+            )
+            .unwrap(),
         }
     }
 }
@@ -297,8 +336,41 @@ impl Code {
             Self::Ed25519Hex => hex::encode(keys.ed25519.sign(signed)),
             Self::Ed25519Base64 => STANDARD.encode(keys.ed25519.sign(signed)),
             Self::Ecdsa => STANDARD.encode(keys.ecdsa.sign(&SystemRandom::new(), signed).unwrap()),
+            Self::Ed25519Plain => STANDARD.encode(keys.ed25519.sign(signed)),
+            Self::Rsa => STANDARD.encode(signed_with_rsa(signed)),
+            Self::JwtHex(claim) => self.token(keys, secret, claim, signed, |hash| hex::encode(hash)),
+            Self::JwtBase64(claim) => self.token(keys, secret, claim, signed, |hash| STANDARD.encode(hash)),
+            Self::JwtEs256(claim) => self.token(keys, secret, claim, signed, |hash| hex::encode(hash)),
             Self::Token => secret.to_owned(),
         }
+    }
+
+    /// `signed` is the time and then the body.
+    fn token(
+        self,
+        keys: &Keys,
+        secret: &str,
+        claim: &str,
+        signed: &[u8],
+        written: impl Fn(&[u8]) -> String,
+    ) -> String {
+        let (time, body) = signed.split_at(10);
+        let time: u64 = std::str::from_utf8(time).unwrap().parse().unwrap();
+        let issuer = if claim == "payload_hash" { "Vonage" } else { "netlify" };
+        let claims = json!({"iss": issuer, "iat": time, claim: written(&Sha256::digest(body))});
+        let algorithm = if matches!(self, Self::JwtEs256(_)) { "ES256" } else { "HS256" };
+        let part = |json: &Json| URL_SAFE_NO_PAD.encode(json.to_string());
+        let signed = format!("{}.{}", part(&json!({"alg": algorithm})), part(&claims));
+        let code = match self {
+            Self::JwtEs256(_) => {
+                keys.fixed.sign(&SystemRandom::new(), signed.as_bytes()).unwrap().as_ref().to_vec()
+            }
+            _ => {
+                let mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).unwrap();
+                mac.chain_update(&signed).finalize().into_bytes().to_vec()
+            }
+        };
+        format!("{signed}.{}", URL_SAFE_NO_PAD.encode(code))
     }
 
     /// What stands in the file.
@@ -306,7 +378,9 @@ impl Code {
         match self {
             Self::Ed25519Hex => hex::encode(keys.ed25519.public_key()),
             Self::Ed25519Base64 => format!("whpk_{}", STANDARD.encode(keys.ed25519.public_key())),
-            Self::Ecdsa => STANDARD.encode(keys.ecdsa.public_key()),
+            Self::Ed25519Plain => STANDARD.encode(keys.ed25519.public_key()),
+            Self::Ecdsa | Self::JwtEs256(_) => STANDARD.encode(keys.ecdsa.public_key()),
+            Self::Rsa => CERTIFICATE.into(),
             _ => secret.to_owned(),
         }
     }
@@ -317,9 +391,17 @@ impl Code {
             Self::OfBase64 => "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA".into(),
             Self::OfBase64Hex => "AAAA".into(),
             Self::OfHex => "00".repeat(32),
+            Self::Rsa => other_rsa_key(),
             _ => self.key(&Keys::new(2), &format!("{secret}-old")),
         }
     }
+}
+
+/// Of the vectors, whose signer is not here.
+fn other_rsa_key() -> String {
+    let vectors = include_str!("../../../../../../tests/fixtures/webhooks/vectors.json");
+    let vectors: Vec<Json> = serde_json::from_str(vectors).unwrap();
+    vectors.iter().find(|vector| vector["id"] == "paypal-ok").unwrap()["secret"].as_str().unwrap().into()
 }
 
 async fn judged(row: &Row, sent: &Sent, key: &str) -> Result<(), &'static str> {
@@ -351,7 +433,7 @@ async fn what_a_provider_signed_is_let_in_and_nothing_else() {
         assert_eq!(judged(row, &sent, &key).await, Ok(()), "{name}: {:?} {}", sent.headers, sent.body);
         let wrong = row.code.wrong_key(row.secret);
         assert_eq!(judged(row, &sent, &wrong).await, Err("signature"), "{name}: another key");
-        let bare = Sent { headers: Vec::new(), body: "{}".into(), ..sent.clone() };
+        let bare = Sent { headers: Vec::new(), query: None, body: "{}".into(), ..sent.clone() };
         assert_eq!(judged(row, &bare, &key).await, Err("signature"), "{name}: nothing signed");
         if row.code == Code::Token {
             continue;
@@ -384,7 +466,8 @@ fn tampered(name: &str, body: &str) -> String {
 
 #[test]
 fn every_provider_is_among_those_that_sign_here() {
-    let mut rows: Vec<&str> = ROWS.iter().map(|row| row.provider).collect();
+    let certified = ["paypal", "sns", "sns-sha1"];
+    let mut rows: Vec<&str> = ROWS.iter().map(|row| row.provider).chain(certified).collect();
     rows.sort_unstable();
     assert_eq!(rows, names());
 }

@@ -21,8 +21,8 @@ fn public_url(text: &str) -> Option<PublicUrl> {
     (!text.is_empty()).then(|| PublicUrl::parse(text).unwrap())
 }
 
-/// Why it is refused; nothing where it is let in.
-fn asked(verify: &Json, url: Option<PublicUrl>, asked: Asked<'_>) -> String {
+/// What proved it, or why it is refused.
+fn verdict(verify: &Json, url: Option<PublicUrl>, asked: Asked<'_>) -> Result<Verified, String> {
     let spec: Verify = serde_json::from_value(verify.clone()).unwrap();
     let wanted = Wanted { public_url: url, verify_token: false };
     let verifier = File::default().check(|cx| spec.check(cx, wanted)).unwrap();
@@ -30,13 +30,17 @@ fn asked(verify: &Json, url: Option<PublicUrl>, asked: Asked<'_>) -> String {
     let request = asked.headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
     let head = request.body(()).unwrap().into_parts().0;
     let body = Body::from_bytes(Form::Json, asked.body.to_owned().into());
-    match verifier.verify(&Request::whole(&head, &body, NOW)) {
-        Ok(()) => String::new(),
-        Err(refusal) => {
+    verifier.verify(&Request::whole(&head, &body, NOW), &Known::default()).map_err(refusal).map_err(
+        |refusal| {
             let said: Json = serde_json::from_slice(refusal.response.body()).unwrap();
             said["error"].as_str().unwrap().to_owned()
-        }
-    }
+        },
+    )
+}
+
+/// Why it is refused; nothing where it is let in.
+fn asked(verify: &Json, url: Option<PublicUrl>, asked: Asked<'_>) -> String {
+    verdict(verify, url, asked).err().unwrap_or_default()
 }
 
 fn mac(message: &str) -> String {
@@ -62,6 +66,32 @@ fn a_secret_counts_until_its_end() {
             "{verify}"
         );
     }
+}
+
+#[test]
+fn it_is_known_which_secret_or_key_a_request_was_made_with() {
+    let hash = hex::encode(Sha256::digest("s3cret{}"));
+    let public = |seed| hex::encode(Ed25519KeyPair::from_seed_unchecked(&[seed; 32]).unwrap().public_key());
+    let token = jwt(&json!({"alg": "EdDSA"}), &json!({}));
+    let basic = format!("Basic {}", BASE64.encode("u:p"));
+    let headers =
+        [("x-signature", &*mac("{}")), ("x-hash", &*hash), ("x-token", "t"), ("authorization", &*token)];
+    let outdated = json!({"secret": "s3cret", "not_after": "2026-11-24T10:14:59Z"});
+    for (verify, secret) in [
+        (hmac(json!({})), Some(0)),
+        (hmac(json!({"secret": ["new", "s3cret", "s3cret"]})), Some(1)),
+        (hmac(json!({"secret": [outdated, "new", "s3cret"]})), Some(2)),
+        (json!({"hash": {"algorithm": "sha256", "header": "X-Hash", "secret": ["new", "s3cret"]}}), Some(1)),
+        (json!({"token": {"header": "X-Token", "token": ["a", "b", "t"]}}), Some(2)),
+        (json!({"jwt": {"algorithm": "EdDSA", "key": [public(2), public(1)]}}), Some(1)),
+        (json!({"none": {"reason": "a test"}}), None),
+    ] {
+        let found = verdict(&verify, None, Asked { query: "", headers: &headers, body: "{}" });
+        assert_eq!(found, Ok(Verified { secret }), "{verify}");
+    }
+    let verify = json!({"basic": {"username": "u", "password": "p"}});
+    let given = Asked { query: "", headers: &[("authorization", &*basic)], body: "" };
+    assert_eq!(verdict(&verify, None, given), Ok(Verified { secret: Some(0) }));
 }
 
 #[test]
