@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::{Fault, Record, RecordId};
+use crate::{Fault, Record, RecordId, Signature};
 
 /// One delivery of a sender, verified; whether it can be decoded is the engine's to say.
 pub struct Incoming {
@@ -59,18 +59,9 @@ pub trait Intake: Send + Sync {
     /// Counts a request that was answered without becoming a record, by kind (`handshake`).
     fn answered(&self, _kind: &'static str) {}
     /// Counts a request that proved where it comes from.
-    fn verified(&self, _proof: &Proof) {}
+    fn verified(&self, _signature: &Signature) {}
     /// Notes how long a request waited for its answer once it was there.
     fn took(&self, _time: Duration) {}
-}
-
-/// How a request proved where it comes from.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Proof {
-    /// Which secret or key of several matched, from 0.
-    pub secret: Option<usize>,
-    /// How old it was by its own, signed time.
-    pub age: Option<Duration>,
 }
 
 /// What an endpoint sees of a request beside its body.

@@ -32,11 +32,9 @@ pub use check::{Checker, Reuse, Scope};
 pub use expression::{Condition, Escape, Evaluate, Expressions, Text, Value, constant};
 pub use fault::{Class, Fault};
 pub use id::RecordId;
-pub use intake::{
-    Accepted, Endpoint, Fate, Incoming, Ingress, Intake, Mount, Proof, RequestHead, Response, Wanted,
-};
+pub use intake::{Accepted, Endpoint, Fate, Incoming, Ingress, Intake, Mount, RequestHead, Response, Wanted};
 pub use json::{JsonError, MAX_DEPTH, field, parse as parse_json};
-pub use meta::{Meta, MetaFault, Millis};
+pub use meta::{Meta, MetaFault, Millis, Signature};
 pub use plan::{
     Backoff, BatchPlan, Dedup, DedupScope, InFlight, Input, OnError, OnFailure, PipelinePlan, Retry,
     SinkNode, SourceNode, StepNode, Test, Unrouted, Upstream,

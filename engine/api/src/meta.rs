@@ -21,6 +21,8 @@ pub struct Meta {
     pub delivery_id: Option<Arc<str>>,
     /// The sender's own count of tries, from 1.
     pub attempt: Option<u32>,
+    /// How its sender proved itself.
+    pub signature: Option<Signature>,
     /// Names in lower case. Credentials are removed by the connector that checked them.
     pub headers: HeaderMap,
     /// A broker's message key or routing key.
@@ -47,6 +49,7 @@ impl Meta {
             event_type: None,
             delivery_id: None,
             attempt: None,
+            signature: None,
             headers: HeaderMap::new(),
             key: None,
             partition: None,
@@ -58,6 +61,15 @@ impl Meta {
             error: None,
         }
     }
+}
+
+/// `@meta.signature`: what is known of a sender's proof.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Signature {
+    /// Which secret or key of several matched, from 0.
+    pub secret: Option<u16>,
+    /// When it was made, where that is signed too.
+    pub at: Option<Millis>,
 }
 
 /// `@meta.error`: what happened at the node that failed.

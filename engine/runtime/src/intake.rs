@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use karez_api::{
-    Accepted, Appended, Clock, Events, Fate, Fault, Incoming, Intake, NewEntry, Proof, StoreError, StreamName,
+    Accepted, Appended, Clock, Events, Fate, Fault, Incoming, Intake, NewEntry, Signature, StoreError,
+    StreamName,
 };
 use tokio::sync::{RwLock, oneshot};
 use tokio::time::Instant;
@@ -81,8 +82,8 @@ impl Intake for JournalIntake {
         self.requests.answer(kind);
     }
 
-    fn verified(&self, proof: &Proof) {
-        self.requests.verify(proof, self.clock.now());
+    fn verified(&self, signature: &Signature) {
+        self.requests.verify(signature, self.clock.now());
     }
 
     fn took(&self, time: Duration) {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::Seq
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use karez_api::{Fate, Millis, Proof};
+use karez_api::{Fate, Millis, Signature};
 use serde::Serialize;
 use tokio::sync::oneshot;
 
@@ -20,7 +20,7 @@ pub(crate) struct Requests {
     verified: AtomicU64,
     duplicates: AtomicU64,
     /// When each secret of several matched last.
-    secrets: Mutex<BTreeMap<usize, Millis>>,
+    secrets: Mutex<BTreeMap<u16, Millis>>,
     answer_time: Histogram,
     age: Histogram,
     waiting: Waiting,
@@ -36,13 +36,14 @@ impl Requests {
         *locked(&self.answered).entry(kind).or_default() += 1;
     }
 
-    pub(crate) fn verify(&self, proof: &Proof, now: Millis) {
+    pub(crate) fn verify(&self, signature: &Signature, now: Millis) {
         self.verified.fetch_add(1, Relaxed);
-        if let Some(secret) = proof.secret {
+        if let Some(secret) = signature.secret {
             locked(&self.secrets).insert(secret, now);
         }
-        if let Some(age) = proof.age {
-            self.age.observe(age, 1);
+        if let Some(at) = signature.at {
+            // A clock ahead of ours makes no negative age.
+            self.age.observe(Duration::from_millis(now.0.saturating_sub(at.0)), 1);
         }
     }
 
@@ -83,7 +84,7 @@ pub struct RequestReading {
     /// Requests that were answered and became no record (handshakes), by kind.
     pub answered: BTreeMap<&'static str, u64>,
     /// When each secret of `verify` (from 0) matched last, in milliseconds since the epoch.
-    pub secrets: BTreeMap<usize, u64>,
+    pub secrets: BTreeMap<u16, u64>,
     /// Time from the end of a request to its answer.
     pub answer_time: HistogramReading,
     /// How old deliveries were when they came, by their own signed time.
@@ -184,10 +185,10 @@ mod tests {
     #[test]
     fn a_secret_is_known_by_the_last_time_it_matched() {
         let requests = Requests::default();
-        let proof = |secret| Proof { secret: Some(secret), age: None };
-        requests.verify(&proof(1), Millis(5));
-        requests.verify(&proof(0), Millis(7));
-        requests.verify(&proof(1), Millis(9));
+        let by = |secret| Signature { secret: Some(secret), at: None };
+        requests.verify(&by(1), Millis(5));
+        requests.verify(&by(0), Millis(7));
+        requests.verify(&by(1), Millis(9));
         assert_eq!(requests.read().secrets, BTreeMap::from([(0, 7), (1, 9)]));
         assert_eq!(requests.read().verified, 3);
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
-use karez_api::{Body, Class, Form, Meta, MetaFault, Millis, Record, RecordId};
+use karez_api::{Body, Class, Form, Meta, MetaFault, Millis, Record, RecordId, Signature};
 
 use crate::codec::{Reader, put_bytes, put_text, put_varint};
 
@@ -23,6 +23,8 @@ const FILE: u16 = 1 << 7;
 const LINE: u16 = 1 << 8;
 const EXTRA: u16 = 1 << 9;
 const ERROR: u16 = 1 << 10;
+const SIGNATURE_SECRET: u16 = 1 << 11;
+const SIGNATURE_TIME: u16 = 1 << 12;
 
 /// Appends `record`; its origin is not kept, the engine gives a new one when it is read.
 pub(crate) fn encode(out: &mut Vec<u8>, record: &Record) {
@@ -41,7 +43,15 @@ pub(crate) fn encode(out: &mut Vec<u8>, record: &Record) {
     for text in texts.into_iter().flatten() {
         put_text(out, text);
     }
-    let numbers = [meta.attempt.map(u64::from), meta.partition.map(u64::from), meta.offset, meta.line];
+    let Signature { secret, at } = meta.signature.unwrap_or_default();
+    let numbers = [
+        meta.attempt.map(u64::from),
+        meta.partition.map(u64::from),
+        meta.offset,
+        meta.line,
+        secret.map(u64::from),
+        at.map(|at| at.0),
+    ];
     for number in numbers.into_iter().flatten() {
         put_varint(out, number);
     }
@@ -72,6 +82,8 @@ fn present(meta: &Meta) -> u16 {
         (LINE, meta.line.is_some()),
         (EXTRA, !meta.extra.is_empty()),
         (ERROR, meta.error.is_some()),
+        (SIGNATURE_SECRET, meta.signature.is_some_and(|signature| signature.secret.is_some())),
+        (SIGNATURE_TIME, meta.signature.is_some_and(|signature| signature.at.is_some())),
     ]
     .into_iter()
     .fold(0, |flags, (flag, is)| if is { flags | flag } else { flags })
@@ -163,6 +175,15 @@ fn take_meta(reader: &mut Reader<'_>) -> Option<Meta> {
     if has(LINE) {
         meta.line = Some(reader.varint()?);
     }
+    if has(SIGNATURE_SECRET) || has(SIGNATURE_TIME) {
+        let signature = meta.signature.get_or_insert_default();
+        if has(SIGNATURE_SECRET) {
+            signature.secret = Some(u16::try_from(reader.varint()?).ok()?);
+        }
+        if has(SIGNATURE_TIME) {
+            signature.at = Some(Millis(reader.varint()?));
+        }
+    }
     if has(EXTRA) {
         meta.extra = serde_json::from_slice(reader.bytes()?).ok()?;
     }
@@ -232,6 +253,7 @@ mod tests {
         meta.topic = Some("t".into());
         meta.file = Some("f".into());
         meta.line = Some(1);
+        meta.signature = Some(Signature { secret: Some(1), at: Some(Millis(1_700_000_000_000)) });
         meta.headers.append("x-a", HeaderValue::from_static("1"));
         meta.headers.append("x-a", HeaderValue::from_static("2"));
         meta.extra.insert("tenant".into(), "acme".into());

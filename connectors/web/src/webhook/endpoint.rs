@@ -21,7 +21,7 @@ use super::identity::{Events, Taken, record_id};
 use super::keys::Keys;
 use super::limits::Gate;
 use super::provider::Provider;
-use super::verify::{Denied, Known, Request};
+use super::verify::{Denied, Known, Request, Verified};
 use super::{Parts, headers};
 
 pub(super) struct Webhooks {
@@ -40,6 +40,13 @@ pub(super) struct Webhooks {
 struct Outside {
     fetcher: Arc<Fetcher>,
     keys: Arc<Keys>,
+}
+
+/// A request that is let in.
+enum Admitted {
+    Delivery(Verified),
+    /// It is answered here.
+    Handshake(Answered),
 }
 
 impl Webhooks {
@@ -86,9 +93,8 @@ impl Webhooks {
         })
     }
 
-    /// Who is let in, unless it is answered here: `Ok(Some(…))`. Judged again once a key is there that the
-    /// verdict lacked.
-    async fn admitted(&self, head: &RequestHead, body: &Body) -> Result<Option<Answered>, Refusal> {
+    /// Who is let in. Judged again once a key is there that the verdict lacked.
+    async fn admitted(&self, head: &RequestHead, body: &Body) -> Result<Admitted, Refusal> {
         let judged = |known: &Known| self.judged(&Request::whole(&head.parts, body, self.clock.now()), known);
         let unavailable = || answer::unavailable("keys", "the sender's keys cannot be fetched at the moment");
         let Some(Outside { keys, .. }) = &self.outside else {
@@ -105,21 +111,21 @@ impl Webhooks {
         }
     }
 
-    fn judged(&self, request: &Request<'_>, known: &Known) -> Result<Option<Answered>, Denied> {
+    fn judged(&self, request: &Request<'_>, known: &Known) -> Result<Admitted, Denied> {
         let handshakes = &self.parts.handshakes;
         if handshakes.is_empty() {
-            return self.parts.verifier.verify(request, known).map(|_| None);
+            return self.parts.verifier.verify(request, known).map(Admitted::Delivery);
         }
         if let Some(answered) = handshakes.before(request) {
-            return Ok(Some(answered?));
+            return Ok(Admitted::Handshake(answered?));
         }
         self.judge(request)?;
-        self.parts.verifier.verify(request, known)?;
+        let verified = self.parts.verifier.verify(request, known)?;
         if let Some(answered) = handshakes.after(request) {
-            return Ok(Some(answered?));
+            return Ok(Admitted::Handshake(answered?));
         }
         match self.parts.methods.contains(request.method) {
-            true => Ok(None),
+            true => Ok(Admitted::Delivery(verified)),
             false => Err(answer::method_not_allowed(&self.parts.methods).into()),
         }
     }
@@ -147,7 +153,7 @@ impl Webhooks {
     }
 
     /// A verified request as a record. It is parsed where a setting asks for something in its body, and then not again.
-    fn incoming(&self, headers: HeaderMap, body: Body) -> Result<Incoming, Refusal> {
+    fn incoming(&self, headers: HeaderMap, body: Body, verified: Verified) -> Result<Incoming, Refusal> {
         let mut meta = Meta::new(RecordId::text(""), Arc::clone(&self.source), self.clock.now());
         meta.headers = headers::kept(headers, self.parts.verifier.secret_header());
         let record = Record::new(body, meta);
@@ -172,6 +178,7 @@ impl Webhooks {
             meta.event_type = event_type.map(Arc::from);
             meta.delivery_id = delivery_id.map(Arc::from);
             meta.attempt = attempt;
+            meta.signature = Some(verified).filter(|verified| *verified != Verified::default());
         });
         Ok(Incoming { record, wanted: Arc::clone(&self.wanted) as _, wait: self.parts.respond.wait })
     }
@@ -234,8 +241,11 @@ impl Webhooks {
         // The rest of the head was judged when it was admitted.
         let body = Body::from_bytes(self.form(), body);
         let incoming = match self.admitted(&head, &body).await {
-            Ok(None) => self.incoming(head.parts.headers, body),
-            Ok(Some(answered)) => {
+            Ok(Admitted::Delivery(verified)) => {
+                self.intake.verified(&verified);
+                self.incoming(head.parts.headers, body, verified)
+            }
+            Ok(Admitted::Handshake(answered)) => {
                 return self.answered(answered).await.unwrap_or_else(|refusal| self.refuse(refusal));
             }
             Err(refusal) => Err(refusal),

@@ -26,6 +26,7 @@ mod url;
 
 use ::http::HeaderName;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use karez_api::Signature;
 
 use super::answer::{self, Refusal};
 
@@ -52,18 +53,12 @@ pub(super) const BASE64: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// What proved a request.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Verified {
-    /// Which secret or key of the list it was, from 0; nothing where no proof is asked for. Of a body whose items
-    /// are signed one by one, the last item's.
-    pub(super) secret: Option<usize>,
-}
+/// What proved a request: which secret or key of the list it was, nothing where no proof is asked for. Of a body whose
+/// items are signed one by one, the last item's.
+pub(super) type Verified = Signature;
 
-impl Verified {
-    fn by(secret: usize) -> Self {
-        Self { secret: Some(secret) }
-    }
+fn by(secret: usize) -> Verified {
+    Verified { secret: u16::try_from(secret).ok(), at: None }
 }
 
 /// Why there is no proof.

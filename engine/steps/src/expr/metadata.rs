@@ -1,18 +1,19 @@
 //! A record's metadata as the languages see it: `{{@meta.…}}` and `$meta`. What a record does not have is absent.
 
-use karez_api::{Json, JsonMap, Meta, MetaFault, Millis};
+use karez_api::{Json, JsonMap, Meta, MetaFault, Millis, Signature};
 use serde_json::json;
 
 use super::descend;
 
 /// The names that `set_meta` cannot write.
-pub(crate) const FIXED: [&str; 14] = [
+pub(crate) const FIXED: [&str; 15] = [
     "id",
     "source",
     "received_at",
     "event_type",
     "delivery_id",
     "attempt",
+    "signature",
     "headers",
     "key",
     "partition",
@@ -51,6 +52,7 @@ fn field(meta: &Meta, name: &str) -> Option<Json> {
         "received_at" => Some(timestamp(meta.received_at).into()),
         "event_type" => text(&meta.event_type),
         "delivery_id" => text(&meta.delivery_id),
+        "signature" => meta.signature.map(signature),
         "attempt" => meta.attempt.map(Json::from),
         "headers" => Some(headers(meta)),
         "key" => text(&meta.key),
@@ -62,6 +64,12 @@ fn field(meta: &Meta, name: &str) -> Option<Json> {
         "error" => meta.error.as_deref().map(error),
         other => meta.extra.get(other).cloned(),
     }
+}
+
+fn signature(signature: Signature) -> Json {
+    let secret = signature.secret.map(|secret| ("secret".to_owned(), secret.into()));
+    let at = signature.at.map(|at| ("timestamp".to_owned(), timestamp(at).into()));
+    Json::Object([secret, at].into_iter().flatten().collect())
 }
 
 /// All values of a header, as one list (RFC 9110 §5.3).

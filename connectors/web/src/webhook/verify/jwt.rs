@@ -20,7 +20,7 @@ use super::request::Request;
 use super::secrets::Dated;
 use super::token::after_scheme;
 
-use super::{Denied, Verified};
+use super::{Denied, Verified, by};
 pub(super) use algorithm::JwtAlgorithm;
 use token::{Token, fields};
 
@@ -67,6 +67,9 @@ impl Jwt {
             _ => self.proved(&token, request.now)?,
         };
         let claims = self.claims(&token, request.now)?;
+        let issued = claims.get("iat").and_then(Json::as_f64);
+        let at = issued.map(|seconds| Millis((seconds * 1_000.0) as u64));
+        let verified = Verified { at, ..verified };
         let Some((name, encoding)) = &self.body_claim else {
             return Ok(verified);
         };
@@ -120,7 +123,7 @@ impl Jwt {
 
     fn proved(&self, token: &Token<'_>, now: Millis) -> Result<Verified, Refusal> {
         let secret = self.keys.matching(token.signed, &token.signature, now);
-        secret.map(Verified::by).ok_or_else(|| self.refuse("has a wrong signature"))
+        secret.map(by).ok_or_else(|| self.refuse("has a wrong signature"))
     }
 
     /// A key that is not in the set may have been added since: the set is asked for again, but not each time that

@@ -9,13 +9,13 @@ use sfv::{BareItem, Dictionary, InnerList, KeyRef, ListEntry, Parameters, Parser
 use subtle::{Choice, ConstantTimeEq};
 
 use super::super::answer::{self, Refusal};
-use super::Verified;
 use super::mac::Mac;
 use super::public_key::PublicKey;
 use super::request::Request;
 use super::secrets::Dated;
 use super::time::Window;
 use super::url::PublicUrl;
+use super::{Verified, by};
 
 /// Most signatures of one request that are looked at.
 const MOST_SIGNATURES: usize = 10;
@@ -59,10 +59,11 @@ impl MessageSignature {
             match self.proved(request, signature) {
                 Ok(Some(verified)) => {
                     // Only who signed it is told how far its clock is off.
-                    self.judge(&signature.covered.params, request.now)
+                    let at = self
+                        .judge(&signature.covered.params, request.now)
                         .map_err(|what| answer::stale(&what))?;
                     self.body(request, signature).map_err(unauthorized)?;
-                    return Ok(verified);
+                    return Ok(Verified { at: Some(at), ..verified });
                 }
                 Ok(None) => {}
                 Err(what) => wrong = what,
@@ -127,24 +128,24 @@ impl MessageSignature {
                 Dated::matching(keys, now, |key| Choice::from(u8::from(key.verifies(&base, code))))
             }
         };
-        Ok(secret.map(Verified::by))
+        Ok(secret.map(by))
     }
 
     /// RFC 9421 §2.3: `created` is asked for here, `expires` counts where it is there.
-    fn judge(&self, params: &Parameters, now: Millis) -> Result<(), String> {
+    fn judge(&self, params: &Parameters, now: Millis) -> Result<Millis, String> {
         let time = |name: &str| match parameter(params, name) {
             Some(BareItem::Integer(seconds)) => Some(i128::from(i64::from(*seconds)) * 1_000),
             _ => None,
         };
         let created = time("created").ok_or("the signature does not say when it was made")?;
-        self.window.judge(created, now)?;
+        let created = self.window.judge(created, now)?;
         match time("expires") {
             Some(end) if end < i128::from(now.0) => Err("the signature has expired".into()),
-            Some(_) => Ok(()),
+            Some(_) => Ok(created),
             None if parameter(params, "expires").is_some() => {
                 Err("the signature holds an end that is no time".into())
             }
-            None => Ok(()),
+            None => Ok(created),
         }
     }
 

@@ -19,7 +19,7 @@ use super::request::Request;
 use super::secrets::Dated;
 use super::time::Timestamp;
 use super::url::PublicUrl;
-use super::{Denied, Verified};
+use super::{Denied, Verified, by};
 
 /// Most items of one body that carry a code each.
 const MOST_ITEMS: usize = 1_000;
@@ -93,7 +93,8 @@ impl Signed {
         self.required_fields(request).map_err(unauthorized)?;
         // Only who signed it is told how far its clock is off.
         if let (Some(rule), Some(text)) = (&self.timestamp, &timestamp) {
-            rule.judge(text, request.now).map_err(|what| answer::stale(&what))?;
+            let at = rule.judge(text, request.now).map_err(|what| answer::stale(&what))?;
+            return Ok(Verified { at: Some(at), ..verified });
         }
         Ok(verified)
     }
@@ -185,7 +186,7 @@ impl Signed {
                 return Ok(certified.filter(|key| fits(key, &message)).map(|_| Verified::default()));
             }
         };
-        Ok(secret.map(Verified::by))
+        Ok(secret.map(by))
     }
 }
 

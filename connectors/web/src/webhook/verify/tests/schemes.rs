@@ -87,11 +87,11 @@ fn it_is_known_which_secret_or_key_a_request_was_made_with() {
         (json!({"none": {"reason": "a test"}}), None),
     ] {
         let found = verdict(&verify, None, Asked { query: "", headers: &headers, body: "{}" });
-        assert_eq!(found, Ok(Verified { secret }), "{verify}");
+        assert_eq!(found, Ok(Verified { secret, at: None }), "{verify}");
     }
     let verify = json!({"basic": {"username": "u", "password": "p"}});
     let given = Asked { query: "", headers: &[("authorization", &*basic)], body: "" };
-    assert_eq!(verdict(&verify, None, given), Ok(Verified { secret: Some(0) }));
+    assert_eq!(verdict(&verify, None, given), Ok(Verified { secret: Some(0), at: None }));
 }
 
 #[test]
