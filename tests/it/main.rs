@@ -8,6 +8,7 @@ mod answers;
 mod commands;
 mod crash;
 mod dead_letters;
+mod deliveries;
 mod disk;
 mod files;
 mod order;
@@ -15,6 +16,7 @@ mod reload;
 mod retry;
 mod standing;
 mod stopping;
+mod tls;
 
 /// A pipeline from the open webhook `/NAME` to what is said below it.
 fn webhook_to(name: &str, rest: &str) -> String {

@@ -67,7 +67,10 @@ pub trait Intake: Send + Sync {
 /// What an endpoint sees of a request beside its body.
 pub struct RequestHead {
     pub parts: http::request::Parts,
+    /// Who sent it: the proxies that are trusted are looked behind.
     pub peer: SocketAddr,
+    /// The certificate that the client proved to have, in DER; only where the listener asks for one.
+    pub certificate: Option<Bytes>,
 }
 
 pub type Response = http::Response<Bytes>;

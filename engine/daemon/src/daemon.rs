@@ -23,7 +23,7 @@ use crate::introduction::{Addresses, introduce};
 use crate::load::Loader;
 use crate::memory::Memory;
 use crate::reload::{Manager, Pass};
-use crate::server::{Limits, Server, Serving};
+use crate::server::{Limits, Server, Serving, Tls};
 use crate::settings::Settings;
 use crate::signals::{Asked, Signals};
 use crate::watch::Watch;
@@ -92,7 +92,10 @@ pub(crate) async fn run(settings: Settings, until: Until) -> Result<Exit> {
 
 async fn prepare(settings: &Settings, until: Until) -> Result<(Daemon, Loaded)> {
     let webhooks = match until {
-        Until::Told => Some(bind(settings.listen, Limits::INGRESS, "--listen").await?),
+        Until::Told => {
+            let tls = settings.tls()?.map(Tls::open).transpose()?;
+            Some(bind(settings.listen, Limits::INGRESS, "--listen").await?.with_tls(tls))
+        }
         Until::SourcesEnd => None,
     };
     let admin = bind(admin_address(settings, until), Limits::ADMIN, "--admin").await?;
@@ -182,7 +185,7 @@ async fn assemble(
         Announced::make(&settings.data_dir, admin.address()).context("cannot write the data folder")?;
     let letters = Arc::new(DeadLetters::open(Arc::clone(memory.progress())).await?);
     let fleet = Arc::new(Fleet::new(letters, memory));
-    let ingress = Arc::new(Ingress::new());
+    let ingress = Arc::new(Ingress::new(settings.trusted_proxies.clone()));
     let (reload, reloads) = mpsc::channel(16);
     let guard = Guard::new(token, &settings.admin_hosts, admin.address());
     let addresses = Addresses { webhooks: webhooks.as_ref().map(Server::address), admin: admin.address() };

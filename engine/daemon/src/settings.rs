@@ -1,12 +1,15 @@
 //! Where the daemon's own settings come from: `karez.yaml`, then `KAREZ_*`, then flags; the later wins.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
+use ipnet::IpNet;
 use karez_api::{Json, JsonMap};
 use serde::de::{Deserialize, Deserializer, Error};
+
+use crate::server::TlsFiles;
 
 /// `karez.yaml`, the environment and the flags, each in this form before they are laid over each other.
 #[derive(Debug, Default, Clone, serde::Deserialize)]
@@ -19,6 +22,11 @@ pub(crate) struct Layer {
     #[serde(default, deserialize_with = "written_address")]
     pub(crate) admin: Option<SocketAddr>,
     pub(crate) admin_hosts: Option<Vec<String>>,
+    pub(crate) tls_certificate: Option<PathBuf>,
+    pub(crate) tls_key: Option<PathBuf>,
+    pub(crate) tls_client_ca: Option<PathBuf>,
+    #[serde(default, deserialize_with = "written_networks")]
+    pub(crate) trusted_proxies: Option<Vec<IpNet>>,
     pub(crate) drain_timeout: Option<karez_api::Duration>,
 }
 
@@ -35,6 +43,21 @@ fn written_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<
     text.map(|text| address(&text).map_err(D::Error::custom)).transpose()
 }
 
+/// # Errors
+/// A sentence.
+fn network(text: &str) -> Result<IpNet, String> {
+    let alone = || text.parse::<IpAddr>().map(IpNet::from);
+    text.parse::<IpNet>()
+        .or_else(|_| alone())
+        .map_err(|_| format!("{text:?} is not a network; write an address and its bits, like 10.0.0.0/8"))
+}
+
+fn written_networks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<IpNet>>, D::Error> {
+    let texts = Option::<Vec<String>>::deserialize(deserializer)?;
+    let read = |texts: Vec<String>| texts.iter().map(|text| network(text)).collect::<Result<_, _>>();
+    texts.map(read).transpose().map_err(D::Error::custom)
+}
+
 impl Layer {
     /// What `over` says wins.
     pub(crate) fn under(self, over: Self) -> Self {
@@ -44,12 +67,17 @@ impl Layer {
             listen: over.listen.or(self.listen),
             admin: over.admin.or(self.admin),
             admin_hosts: over.admin_hosts.or(self.admin_hosts),
+            tls_certificate: over.tls_certificate.or(self.tls_certificate),
+            tls_key: over.tls_key.or(self.tls_key),
+            tls_client_ca: over.tls_client_ca.or(self.tls_client_ca),
+            trusted_proxies: over.trusted_proxies.or(self.trusted_proxies),
             drain_timeout: over.drain_timeout.or(self.drain_timeout),
         }
     }
 
     /// `KAREZ_PIPELINES` (separated by `:`), `KAREZ_DATA_DIR`, `KAREZ_LISTEN`, `KAREZ_ADMIN`,
-    /// `KAREZ_ADMIN_HOSTS` (separated by `,`), `KAREZ_DRAIN_TIMEOUT`.
+    /// `KAREZ_ADMIN_HOSTS` and `KAREZ_TRUSTED_PROXIES` (separated by `,`), `KAREZ_TLS_CERTIFICATE`, `KAREZ_TLS_KEY`,
+    /// `KAREZ_TLS_CLIENT_CA`, `KAREZ_DRAIN_TIMEOUT`.
     ///
     /// # Errors
     /// One of them cannot be read.
@@ -64,6 +92,13 @@ impl Layer {
             listen: parsed(&var, "KAREZ_LISTEN", address)?,
             admin: parsed(&var, "KAREZ_ADMIN", address)?,
             admin_hosts: list("KAREZ_ADMIN_HOSTS", ','),
+            tls_certificate: var("KAREZ_TLS_CERTIFICATE").map(PathBuf::from),
+            tls_key: var("KAREZ_TLS_KEY").map(PathBuf::from),
+            tls_client_ca: var("KAREZ_TLS_CLIENT_CA").map(PathBuf::from),
+            trusted_proxies: list("KAREZ_TRUSTED_PROXIES", ',')
+                .map(|texts| texts.iter().map(|text| network(text)).collect::<Result<_, _>>())
+                .transpose()
+                .map_err(|error| anyhow!("KAREZ_TRUSTED_PROXIES: {error}"))?,
             drain_timeout: parsed(&var, "KAREZ_DRAIN_TIMEOUT", str::parse)?,
         })
     }
@@ -127,7 +162,29 @@ pub(crate) struct Settings {
     /// Whether somebody chose the admin address: else commands ask the data folder for it.
     pub(crate) admin_is_chosen: bool,
     pub(crate) admin_hosts: Vec<String>,
+    tls_certificate: Option<PathBuf>,
+    tls_key: Option<PathBuf>,
+    tls_client_ca: Option<PathBuf>,
+    pub(crate) trusted_proxies: Vec<IpNet>,
     pub(crate) drain_timeout: Duration,
+}
+
+impl Settings {
+    /// How the listener of webhooks speaks TLS, if it does.
+    ///
+    /// # Errors
+    /// One file is named without the other.
+    pub(crate) fn tls(&self) -> Result<Option<TlsFiles>> {
+        match (&self.tls_certificate, &self.tls_key) {
+            (Some(certificate), Some(key)) => Ok(Some(TlsFiles {
+                certificate: certificate.clone(),
+                key: key.clone(),
+                client_ca: self.tls_client_ca.clone(),
+            })),
+            (None, None) if self.tls_client_ca.is_none() => Ok(None),
+            _ => bail!("TLS needs both tls_certificate and tls_key"),
+        }
+    }
 }
 
 impl From<Layer> for Settings {
@@ -143,6 +200,10 @@ impl From<Layer> for Settings {
             admin_is_chosen: layer.admin.is_some(),
             admin: layer.admin.unwrap_or_else(|| loopback(7071)),
             admin_hosts: layer.admin_hosts.unwrap_or_default(),
+            tls_certificate: layer.tls_certificate,
+            tls_key: layer.tls_key,
+            tls_client_ca: layer.tls_client_ca,
+            trusted_proxies: layer.trusted_proxies.unwrap_or_default(),
             drain_timeout: layer.drain_timeout.map_or(Duration::from_secs(30), |time| time.0),
         }
     }
@@ -178,6 +239,7 @@ mod tests {
         for (text, said) in [
             ("listen: localhost:7070", "listen: \"localhost:7070\" is not an address; write IP:PORT"),
             ("drain_timeout: 5", "drain_timeout: \"5\" is not a duration"),
+            ("trusted_proxies: [ten]", "trusted_proxies: \"ten\" is not a network"),
             ("pipelines: p", "pipelines: invalid type"),
         ] {
             let bad = Layer::from_yaml(text).unwrap_err().to_string();

@@ -30,7 +30,7 @@ impl Inside {
         let memory = Memory::new(store);
         let letters = Arc::new(DeadLetters::open(Arc::clone(memory.progress())).await.unwrap());
         let fleet = Arc::new(Fleet::new(letters, memory));
-        let ingress = Arc::new(Ingress::new());
+        let ingress = Arc::new(Ingress::new(Vec::new()));
         ingress.set_gate(Gate::Open);
         let loader = Loader::new(vec![folder.path().join("pipelines")]);
         let clock = Arc::new(SystemClock);

@@ -139,6 +139,7 @@ pub fn webhook(data: &[u8]) {
     let head = || RequestHead {
         parts: request.clone().into_parts().0,
         peer: std::net::SocketAddr::from(([127, 0, 0, 1], 1)),
+        certificate: None,
     };
     // As the ingress does it: what is not admitted is not called.
     let answer = match served.endpoint.admit(&head()) {

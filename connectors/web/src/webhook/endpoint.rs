@@ -46,7 +46,7 @@ struct Outside {
 enum Admitted {
     Delivery(Verified),
     /// It is answered here.
-    Handshake(Answered),
+    Handshake(Box<Answered>),
 }
 
 impl Webhooks {
@@ -74,7 +74,7 @@ impl Webhooks {
     /// Whoever may be answered without proof is judged once the body is there.
     fn judge_head(&self, head: &RequestHead) -> Result<(), Refusal> {
         self.gate.pass(head.peer.ip()).map_err(|why| answer::turned(&why))?;
-        let request = Request::head(&head.parts, self.clock.now());
+        let request = Request::head(&head.parts, self.clock.now()).of_client(head.certificate.as_ref());
         match self.parts.handshakes.may_be_unverified(&request) {
             true => encoding(request.headers),
             false => self.judge(&request),
@@ -95,7 +95,9 @@ impl Webhooks {
 
     /// Who is let in. Judged again once a key is there that the verdict lacked.
     async fn admitted(&self, head: &RequestHead, body: &Body) -> Result<Admitted, Refusal> {
-        let judged = |known: &Known| self.judged(&Request::whole(&head.parts, body, self.clock.now()), known);
+        let request =
+            || Request::whole(&head.parts, body, self.clock.now()).of_client(head.certificate.as_ref());
+        let judged = |known: &Known| self.judged(&request(), known);
         let unavailable = || answer::unavailable("keys", "the sender's keys cannot be fetched at the moment");
         let Some(Outside { keys, .. }) = &self.outside else {
             return judged(&Known::default()).map_err(|denied| denied.refusal(unavailable));
@@ -117,12 +119,12 @@ impl Webhooks {
             return self.parts.verifier.verify(request, known).map(Admitted::Delivery);
         }
         if let Some(answered) = handshakes.before(request) {
-            return Ok(Admitted::Handshake(answered?));
+            return Ok(Admitted::Handshake(answered?.into()));
         }
         self.judge(request)?;
         let verified = self.parts.verifier.verify(request, known)?;
         if let Some(answered) = handshakes.after(request) {
-            return Ok(Admitted::Handshake(answered?));
+            return Ok(Admitted::Handshake(answered?.into()));
         }
         match self.parts.methods.contains(request.method) {
             true => Ok(Admitted::Delivery(verified)),
@@ -246,7 +248,7 @@ impl Webhooks {
                 self.incoming(head.parts.headers, body, verified)
             }
             Ok(Admitted::Handshake(answered)) => {
-                return self.answered(answered).await.unwrap_or_else(|refusal| self.refuse(refusal));
+                return self.answered(*answered).await.unwrap_or_else(|refusal| self.refuse(refusal));
             }
             Err(refusal) => Err(refusal),
         };

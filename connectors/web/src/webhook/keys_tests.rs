@@ -60,6 +60,7 @@ impl Hook {
         let head = || RequestHead {
             parts: request.body(()).unwrap().into_parts().0,
             peer: ([127, 0, 0, 1], 1).into(),
+            certificate: None,
         };
         let head = head();
         if let Err(response) = self.endpoint.admit(&head) {

@@ -5,6 +5,7 @@
 //! request may take the other one. No key is fetched here: a verdict may say which one it lacks.
 
 mod check;
+mod client_certificate;
 mod fetched;
 mod jwk;
 mod jwt;
@@ -41,6 +42,7 @@ pub(super) use request::Request;
 pub(super) use spec::Verify;
 pub(super) use url::PublicUrl;
 
+use client_certificate::ClientCertificate;
 use jwt::Jwt;
 use message_signature::MessageSignature;
 use place::Place;
@@ -91,6 +93,7 @@ pub(super) enum Verifier {
     Basic(Basic),
     Jwt(Box<Jwt>),
     Message(Box<MessageSignature>),
+    Mtls(ClientCertificate),
     /// There is no secret yet.
     Pending,
     None,
@@ -120,6 +123,7 @@ impl Verifier {
             Self::Basic(basic) => basic.verify(request).map(drop),
             Self::Jwt(jwt) => jwt.head(request),
             Self::Message(signature) => signature.head(request),
+            Self::Mtls(certificate) => certificate.verify(request).map(drop),
             Self::Pending => Err(pending()),
             Self::None => Ok(()),
         }
@@ -136,6 +140,7 @@ impl Verifier {
             Self::Basic(basic) => Ok(basic.verify(request)?),
             Self::Jwt(jwt) => jwt.verify(request, known),
             Self::Message(signature) => Ok(signature.verify(request)?),
+            Self::Mtls(certificate) => Ok(certificate.verify(request)?),
             Self::Pending => Err(pending().into()),
             Self::None => Ok(Verified::default()),
         }

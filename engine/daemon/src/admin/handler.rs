@@ -13,7 +13,7 @@ use super::{Guard, api, metrics};
 use crate::fleet::Fleet;
 use crate::ingress::Ingress;
 use crate::reload::Report;
-use crate::server::{Handler, HandlerFuture, Payload, error, json_of, text};
+use crate::server::{Handler, HandlerFuture, Payload, Peer, error, json_of, text};
 
 /// Asks the reload manager for a pass; the answer is its report, or why there is none.
 pub(crate) type ReloadRequest = oneshot::Sender<Result<Report, String>>;
@@ -61,9 +61,9 @@ pub(super) fn whole(response: Response<Bytes>) -> Response<Payload> {
 }
 
 impl Handler for Admin {
-    fn handle(self: Arc<Self>, request: Request<Incoming>, peer: SocketAddr) -> HandlerFuture {
+    fn handle(self: Arc<Self>, request: Request<Incoming>, peer: Peer) -> HandlerFuture {
         Box::pin(async move {
-            let mut response = self.answer(request, peer).await;
+            let mut response = self.answer(request, peer.address).await;
             let headers = response.headers_mut();
             headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
             headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

@@ -2,7 +2,6 @@
 //! has its answer here.
 
 use std::collections::HashSet;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -12,10 +11,12 @@ use bytes::Bytes;
 use http::header::{CONNECTION, HeaderValue, RETRY_AFTER};
 use http::{Request, Response, StatusCode};
 use hyper::body::{Body, Incoming};
+use ipnet::IpNet;
 use karez_api::{Claim, Endpoint, Fault, Mount, RequestHead};
 
+use super::forwarded;
 use super::routes::Routes;
-use crate::server::{self, BodyFault, Budget, Detached, Handler, HandlerFuture, Payload, error};
+use crate::server::{self, BodyFault, Budget, Detached, Handler, HandlerFuture, Payload, Peer, error};
 
 /// Bytes of memory for bodies of requests that are not answered yet, of all senders together.
 const BODY_BYTES: usize = 128 << 20;
@@ -71,11 +72,13 @@ pub(crate) struct Ingress {
     rejected: RejectionCounts,
     bodies: Budget,
     detached: Detached,
+    /// Networks of proxies that are believed when they say whom a request comes from.
+    trusted: Vec<IpNet>,
 }
 
 impl Ingress {
     /// Must be made inside a runtime.
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(trusted: Vec<IpNet>) -> Self {
         Self {
             routes: Routes::default(),
             gate: AtomicU8::new(Gate::Starting as u8),
@@ -84,6 +87,7 @@ impl Ingress {
             rejected: RejectionCounts::default(),
             bodies: Budget::new(BODY_BYTES),
             detached: Detached::new(),
+            trusted,
         }
     }
 
@@ -131,13 +135,14 @@ impl Ingress {
         }
     }
 
-    async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Bytes> {
+    async fn answer(&self, request: Request<Incoming>, peer: Peer) -> Response<Bytes> {
         let endpoint = match self.endpoint_soon(request.uri().path()).await {
             Ok(endpoint) => endpoint,
             Err(refusal) => return unread(*refusal, request.body()),
         };
         let (parts, body) = request.into_parts();
-        let head = RequestHead { parts, peer };
+        let peer_address = forwarded::origin(peer.address, &parts.headers, &self.trusted);
+        let head = RequestHead { parts, peer: peer_address, certificate: peer.certificate };
         if let Err(refusal) = endpoint.admit(&head) {
             return unread(refusal, &body);
         }
@@ -246,7 +251,7 @@ impl karez_api::Ingress for Ingress {
 }
 
 impl Handler for Ingress {
-    fn handle(self: Arc<Self>, request: Request<Incoming>, peer: SocketAddr) -> HandlerFuture {
+    fn handle(self: Arc<Self>, request: Request<Incoming>, peer: Peer) -> HandlerFuture {
         Box::pin(async move { Ok(self.answer(request, peer).await.map(Payload::from)) })
     }
 }

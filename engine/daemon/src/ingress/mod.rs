@@ -1,6 +1,7 @@
 //! The listener for webhooks and callbacks. It is bound once and outlives every pipeline; what a
 //! path means is decided by whoever mounts it.
 
+mod forwarded;
 mod handler;
 mod routes;
 #[cfg(test)]

@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 use std::future::poll_fn;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,12 +10,11 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use super::listener::{Handler, HandlerFuture, Limits, stopped};
+use super::listener::{Handler, HandlerFuture, Limits, Peer, stopped};
 
 /// A client that still sends gets this long to read the answer that refused it.
 const LINGER: Duration = Duration::from_secs(2);
@@ -24,9 +22,9 @@ const LINGER: Duration = Duration::from_secs(2);
 const LINGER_BYTES: usize = 16 << 20;
 
 /// Answers requests until the client leaves, breaks a rule, or `stop` turns true.
-pub(super) async fn serve<H: Handler>(
-    stream: TcpStream,
-    peer: SocketAddr,
+pub(super) async fn serve<H: Handler, S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    stream: S,
+    peer: Peer,
     handler: Arc<H>,
     limits: &Limits,
     mut stop: watch::Receiver<bool>,
@@ -60,7 +58,7 @@ const BUFFER: usize = 128 << 10;
 
 /// Closing a socket with unread bytes resets it, and a reset can overtake the answer. So: say that
 /// nothing more will come, and read on until the client has understood.
-async fn linger(mut stream: TcpStream) {
+async fn linger(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
     if stream.shutdown().await.is_err() {
         return;
     }
@@ -80,7 +78,7 @@ async fn linger(mut stream: TcpStream) {
 
 struct Service<H> {
     handler: Arc<H>,
-    peer: SocketAddr,
+    peer: Peer,
 }
 
 impl<H: Handler> hyper::service::Service<Request<Incoming>> for Service<H> {
@@ -89,6 +87,6 @@ impl<H: Handler> hyper::service::Service<Request<Incoming>> for Service<H> {
     type Future = HandlerFuture;
 
     fn call(&self, request: Request<Incoming>) -> HandlerFuture {
-        Arc::clone(&self.handler).handle(request, self.peer)
+        Arc::clone(&self.handler).handle(request, self.peer.clone())
     }
 }

@@ -8,21 +8,32 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
-use tracing::warn;
+use tokio_rustls::TlsAcceptor;
+use tracing::{debug, warn};
 
 use super::Payload;
 use super::connection;
+use super::tls::Tls;
 
 pub(crate) type HandlerFuture = Pin<Box<dyn Future<Output = Result<Response<Payload>, Infallible>> + Send>>;
 
+/// Who sends a request.
+#[derive(Debug, Clone)]
+pub(crate) struct Peer {
+    pub(crate) address: SocketAddr,
+    /// The certificate that it proved to have, in DER: only where the listener asks for one.
+    pub(crate) certificate: Option<Bytes>,
+}
+
 /// What answers requests.
 pub(crate) trait Handler: Send + Sync + 'static {
-    fn handle(self: Arc<Self>, request: Request<Incoming>, peer: SocketAddr) -> HandlerFuture;
+    fn handle(self: Arc<Self>, request: Request<Incoming>, peer: Peer) -> HandlerFuture;
 }
 
 /// What one client, or all of them, may take.
@@ -51,6 +62,7 @@ pub(crate) struct Server {
     listener: TcpListener,
     address: SocketAddr,
     limits: Limits,
+    tls: Option<Arc<Tls>>,
 }
 
 impl Server {
@@ -60,7 +72,13 @@ impl Server {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
         let limits = Limits { connections: limits.connections.min(share_of_descriptors()), ..limits };
-        Ok(Self { listener, address, limits })
+        Ok(Self { listener, address, limits, tls: None })
+    }
+
+    /// Speaks TLS, if `tls` is there.
+    #[must_use]
+    pub(crate) fn with_tls(self, tls: Option<Tls>) -> Self {
+        Self { tls: tls.map(Arc::new), ..self }
     }
 
     /// The address with the port that was really bound.
@@ -71,19 +89,27 @@ impl Server {
     /// Accepts and serves until `stop` turns true; then closes the listener, answers what was
     /// asked, with `Connection: close`, and returns once every connection has ended.
     pub(crate) async fn serve<H: Handler>(self, handler: Arc<H>, mut stop: watch::Receiver<bool>) {
-        let Self { listener, limits, .. } = self;
+        let Self { listener, limits, tls, .. } = self;
+        let mut following = std::pin::pin!(async {
+            match &tls {
+                Some(tls) => Arc::clone(tls).follow().await,
+                None => std::future::pending().await,
+            }
+        });
         let slots = Arc::new(Semaphore::new(limits.connections));
         let mut connections = JoinSet::new();
         loop {
             tokio::select! {
                 biased;
                 () = stopped(&mut stop) => break,
+                () = &mut following => {}
                 Some(ended) = connections.join_next(), if !connections.is_empty() => note(ended),
                 accepted = accept(&listener, &slots) => match accepted {
                     Ok((stream, peer, slot)) => {
                         let (handler, stop) = (Arc::clone(&handler), stop.clone());
+                        let acceptor = tls.as_deref().map(Tls::acceptor);
                         connections.spawn(async move {
-                            connection::serve(stream, peer, handler, &limits, stop).await;
+                            serve(stream, peer, acceptor, handler, &limits, stop).await;
                             drop(slot);
                         });
                     }
@@ -95,6 +121,30 @@ impl Server {
         while let Some(ended) = connections.join_next().await {
             note(ended);
         }
+    }
+}
+
+/// Serves one connection, in the clear or by TLS.
+async fn serve<H: Handler>(
+    stream: TcpStream,
+    address: SocketAddr,
+    acceptor: Option<TlsAcceptor>,
+    handler: Arc<H>,
+    limits: &Limits,
+    stop: watch::Receiver<bool>,
+) {
+    let Some(acceptor) = acceptor else {
+        let peer = Peer { address, certificate: None };
+        return connection::serve(stream, peer, handler, limits, stop).await;
+    };
+    match tokio::time::timeout(limits.header_time, acceptor.accept(stream)).await {
+        Ok(Ok(stream)) => {
+            let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+            let certificate = shown.map(|first| Bytes::copy_from_slice(first));
+            connection::serve(stream, Peer { address, certificate }, handler, limits, stop).await;
+        }
+        Ok(Err(error)) => debug!(%address, %error, "a client failed to agree on TLS"),
+        Err(_) => debug!(%address, "a client took too long to agree on TLS"),
     }
 }
 

@@ -10,10 +10,12 @@ mod connection;
 mod detached;
 mod listener;
 mod serving;
+mod tls;
 
 pub(crate) use answer::{Payload, error, json_of, text};
 pub(crate) use body::{BodyFault, read};
 pub(crate) use budget::Budget;
 pub(crate) use detached::Detached;
-pub(crate) use listener::{Handler, HandlerFuture, Limits, Server};
+pub(crate) use listener::{Handler, HandlerFuture, Limits, Peer, Server};
 pub(crate) use serving::Serving;
+pub(crate) use tls::{Tls, TlsFiles};

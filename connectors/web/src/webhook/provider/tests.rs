@@ -69,7 +69,7 @@ impl Sent {
             request = request.header(name, value);
         }
         let (parts, ()) = request.body(()).unwrap().into_parts();
-        RequestHead { parts, peer: ([127, 0, 0, 1], 1).into() }
+        RequestHead { parts, peer: ([127, 0, 0, 1], 1).into(), certificate: None }
     }
 }
 

@@ -18,7 +18,7 @@ use super::secrets::Secrets;
 use super::spec::Verify;
 use super::url::PublicUrl;
 
-const WAYS: &str = "provider, hmac, ed25519, ecdsa, rsa, hash, token, basic, jwt, message_signature";
+const WAYS: &str = "provider, hmac, ed25519, ecdsa, rsa, hash, token, basic, jwt, message_signature, mtls";
 
 /// Where a scheme and its keys stand in the file: the keys of a provider stand beside its name.
 pub(super) struct Places {
@@ -110,6 +110,7 @@ impl Verify {
             ("basic", self.basic.is_some()),
             ("jwt", self.jwt.is_some()),
             ("message_signature", self.message_signature.is_some()),
+            ("mtls", self.mtls.is_some()),
             ("none", self.none.is_some()),
         ]
         .into_iter()
@@ -162,6 +163,8 @@ impl Verify {
             spec.check(cx, places)
         } else if let Some(spec) = self.jwt {
             spec.check(cx, places)
+        } else if let Some(spec) = self.mtls {
+            spec.check(cx, &places.scheme)
         } else if let Some(spec) = self.basic {
             spec.check(cx, &places.scheme)
         } else {

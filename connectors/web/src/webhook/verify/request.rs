@@ -16,6 +16,8 @@ pub(in super::super) struct Request<'a> {
     pub(in super::super) headers: &'a HeaderMap,
     pub(in super::super) body: &'a [u8],
     pub(in super::super) now: Millis,
+    /// What the client proved to be by TLS, in DER.
+    pub(in super::super) certificate: Option<&'a [u8]>,
     /// The body as the engine will have it, which is parsed once.
     shared: Option<&'a Body>,
     tree: OnceCell<Option<Json>>,
@@ -29,7 +31,13 @@ impl<'a> Request<'a> {
     /// While the body is not known.
     pub(in super::super) fn head(parts: &'a ::http::request::Parts, now: Millis) -> Self {
         let (method, query, headers) = (&parts.method, parts.uri.query(), &parts.headers);
-        Self { method, query, headers, body: b"", now, shared: None, tree: OnceCell::new() }
+        let (body, certificate) = (&b""[..], None);
+        Self { method, query, headers, body, now, certificate, shared: None, tree: OnceCell::new() }
+    }
+
+    /// With what the client proved to be by TLS.
+    pub(in super::super) fn of_client(self, certificate: Option<&'a Bytes>) -> Self {
+        Self { certificate: certificate.map(|der| &**der), ..self }
     }
 
     pub(in super::super) fn whole(parts: &'a ::http::request::Parts, body: &'a Body, now: Millis) -> Self {

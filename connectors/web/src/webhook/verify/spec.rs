@@ -9,6 +9,7 @@ use karez_api::{Duration, Secret};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::client_certificate::MtlsSpec;
 use super::jwt::JwtAlgorithm;
 use super::place::Encoding;
 use super::secrets::{Public, SecretEncoding, Secrets};
@@ -58,6 +59,8 @@ pub(in super::super) struct Verify {
     pub(super) jwt: Option<JwtSpec>,
     /// A signature over parts of the request that it names itself (RFC 9421).
     pub(super) message_signature: Option<MessageSignatureSpec>,
+    /// A certificate of the client.
+    pub(super) mtls: Option<MtlsSpec>,
     /// No proof at all: anybody who reaches the listener can post.
     pub(super) none: Option<NoneSpec>,
 }
