@@ -114,10 +114,14 @@ async fn a_far_end_that_is_down_is_no_fault_of_the_sender() {
 #[tokio::test]
 async fn only_a_plain_and_small_answer_holds_keys() {
     let large = format!("{}{}", set(&[1]), " ".repeat(256 << 10));
-    let redirect = "HTTP/1.1 302 Found\r\nlocation: /keys\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+    let keys = set(&[1]);
+    let redirect = format!(
+        "HTTP/1.1 302 Found\r\nlocation: /keys\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{keys}",
+        keys.len(),
+    );
     let answers: [fn(&str) -> Answer; 4] =
         [body, |_| body("<html>"), |_| body("{\"keys\":[]}"), |text| Answer::Close(text.to_owned())];
-    for (answer, text) in answers.into_iter().zip([&*large, "", "", redirect]) {
+    for (answer, text) in answers.into_iter().zip([&*large, "", "", &redirect]) {
         let text = text.to_owned();
         let server = Server::start(move |_| answer(&text));
         let hook = Hook::of_set(&server.url).await;

@@ -80,6 +80,8 @@ impl Signed {
         self.required(request).map_err(unauthorized)?;
         let timestamp = self.timestamp.as_ref().map(|timestamp| timestamp.text(request)).transpose();
         let timestamp = timestamp.map_err(unauthorized)?;
+        // Before a key is fetched: who does not know them cannot have one fetched.
+        self.required_fields(request).map_err(unauthorized)?;
         let certified = self.certified(request, known)?;
         let asked = Asked { request, timestamp: timestamp.as_deref(), certified };
         let one = |item| self.one(&asked, item).map_err(unauthorized);
@@ -90,7 +92,6 @@ impl Signed {
                 items.try_fold(Verified::default(), |_, item| one(Some(item)))?
             }
         };
-        self.required_fields(request).map_err(unauthorized)?;
         // Only who signed it is told how far its clock is off.
         if let (Some(rule), Some(text)) = (&self.timestamp, &timestamp) {
             let at = rule.judge(text, request.now).map_err(|what| answer::stale(&what))?;

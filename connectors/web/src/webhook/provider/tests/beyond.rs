@@ -85,6 +85,30 @@ async fn an_answer_may_be_of_a_certain_type() {
     assert!(outcome.record.is_some());
 }
 
+/// SNS says text/plain of what is JSON.
+#[tokio::test]
+async fn a_provider_may_send_json_as_something_else() {
+    let sns = json!({"path": "/orders", "verify": {"provider": "sns", "parameters": {"topics": "arn"}}});
+    for (settings, media_type, admitted) in [
+        (sns.clone(), "text/plain; charset=UTF-8", true),
+        (sns.clone(), "application/json", true),
+        (sns, "text/html", false),
+        (json!({"path": "/orders", "verify": {"provider": "okta", "secret": "s3cret"}}), "text/plain", false),
+    ] {
+        let plan = source::<Webhook>(settings.clone()).unwrap();
+        let engine = Arc::<Engine>::default();
+        let (_, endpoint) = open_webhook_at(&*plan, &engine, plan.default_decode(), NOW).await;
+        let headers = [("content-type", media_type), ("authorization", "s3cret")];
+        let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+        let answer = endpoint.admit(&Sent { headers, ..Sent::default() }.head());
+        assert_eq!(
+            answer.err().map(|answer| answer.status().as_u16()),
+            (!admitted).then_some(415),
+            "{settings}"
+        );
+    }
+}
+
 #[test]
 fn events_are_known_by_the_type_that_the_provider_gives() {
     assert!(source::<Webhook>(gitlab(json!({"events": ["t1"]}))).is_ok());
