@@ -15,6 +15,7 @@ mod reload;
 mod retry;
 mod standing;
 mod stopping;
+mod webhooks;
 
 /// A pipeline from the open webhook `/NAME` to what is said below it.
 fn webhook_to(name: &str, rest: &str) -> String {
