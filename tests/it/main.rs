@@ -13,6 +13,7 @@ mod files;
 mod order;
 mod reload;
 mod retry;
+mod sdks;
 mod standing;
 mod stopping;
 mod webhooks;
