@@ -236,9 +236,19 @@ fn wrong_usage_has_an_exit_code_of_its_own() {
         good().karez(&arguments).exits(2);
     }
     let help = good().karez(&["--help"]).exits(0).stdout;
-    for command in
-        ["run", "check", "test", "graph", "schema", "new", "dead-letters", "tap", "status", "store"]
-    {
+    for command in [
+        "run",
+        "check",
+        "test",
+        "graph",
+        "schema",
+        "new",
+        "dead-letters",
+        "tap",
+        "status",
+        "store",
+        "webhooks",
+    ] {
         assert!(help.contains(&format!("\n  {command}")), "{command}: {help}");
     }
     assert!(good().karez(&["--version"]).exits(0).stdout.starts_with("karez "));

@@ -14,9 +14,11 @@ mod files;
 mod order;
 mod reload;
 mod retry;
+mod sdks;
 mod standing;
 mod stopping;
 mod tls;
+mod webhooks;
 
 /// A pipeline from the open webhook `/NAME` to what is said below it.
 fn webhook_to(name: &str, rest: &str) -> String {

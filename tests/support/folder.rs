@@ -94,6 +94,16 @@ impl Folder {
         command
     }
 
+    /// What a user types, inside the folder, with `karez` among the commands; it ends where one fails.
+    #[must_use]
+    pub fn shell(&self, script: &str) -> Command {
+        let mut command = self.run("sh");
+        let folders = std::env::var("PATH").unwrap_or_default();
+        command.env("PATH", format!("{}:{folders}", binary().parent().unwrap().display()));
+        command.args(["-e", "-c", script]);
+        command
+    }
+
     /// Any program inside the folder, which sees none of karez's variables.
     pub(crate) fn run(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(program);

@@ -128,6 +128,7 @@ impl Connection {
         let status = status.ok_or_else(|| io::Error::other(first.clone()))?;
         let body = match length(&headers) {
             Some(length) => exactly(&mut self.stream, length)?,
+            None if status == 204 => Vec::new(),
             None => chunks(&mut self.stream)?,
         };
         Ok(Answer { status, headers, body })

@@ -12,6 +12,7 @@ mod load;
 mod metrics;
 pub mod rabbit;
 mod receiver;
+mod sdks;
 mod wait;
 
 pub use daemon::Daemon;
@@ -21,6 +22,7 @@ pub use launch::Launch;
 pub use load::{Load, Sent};
 pub use metrics::Metrics;
 pub use receiver::{Receiver, Reply, Seen};
+pub use sdks::Sdks;
 pub use wait::{PATIENCE, eventually, found, never, within};
 
 pub use serde_json::{Value as Json, json};

@@ -3,6 +3,9 @@
 
 use karez_api::{Component, Registry};
 
+#[cfg(feature = "web")]
+pub use karez_web::webhooks;
+
 /// All connectors that were built in, and the given steps.
 #[must_use]
 pub fn registry(steps: Vec<Component>) -> Registry {

@@ -10,7 +10,12 @@ mod testing;
 use karez_api::Component;
 
 pub use http::retry_after;
-pub use webhook::provider::{Provider, providers};
+
+/// The providers whose webhooks are known, and single requests of theirs tried outside of a daemon.
+pub mod webhooks {
+    pub use crate::webhook::provider::{Description, Provider, find, names, providers};
+    pub use crate::webhook::trial::{Call, Delivery, Event, Trial, Verdict};
+}
 
 /// The components of this crate.
 #[must_use]

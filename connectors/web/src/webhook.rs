@@ -13,7 +13,9 @@ mod limits;
 mod packed;
 pub(crate) mod provider;
 mod respond;
+pub(crate) mod trial;
 mod verify;
+mod watch;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -34,7 +36,7 @@ use limits::{LimitSpec, Limits};
 use packed::Packed;
 use provider::{Naming, Provider};
 use respond::{Respond, RespondSpec};
-use verify::{PublicUrl, Verifier, Verify, Wanted};
+use verify::{Case, PublicUrl, Verifier, Verify, Wanted};
 
 /// Where the ingress listener serves webhooks.
 const PREFIX: &str = "/webhooks";
@@ -149,6 +151,7 @@ impl SourceSpec for Webhook {
             parts: Arc::new(Parts {
                 methods: methods?,
                 verifier: proof.verifier,
+                case: proof.case,
                 handshakes: proof.handshakes,
                 provider,
                 secret_file: proof.secret_file,
@@ -168,6 +171,7 @@ impl SourceSpec for Webhook {
 /// What is checked together: how a request is verified, and what is answered without becoming a record.
 struct Proof {
     verifier: Verifier,
+    case: Option<Case>,
     handshakes: Handshakes,
     provider: Option<&'static Provider>,
     secret_file: Option<PathBuf>,
@@ -181,6 +185,7 @@ impl Proof {
         handshakes: Vec<HandshakeSpec>,
     ) -> Option<Self> {
         let provider = verify.provider();
+        let case = Case::new(&verify, public_url.as_deref());
         let public_url = match public_url {
             None => None,
             Some(url) => Some(checked_url(cx, &url)?),
@@ -194,7 +199,7 @@ impl Proof {
         let with = Secrets { verify_token: verify_token.as_ref(), secrets: &secrets, pending };
         let of_provider = provider.map(Provider::handshakes).unwrap_or_default();
         let handshakes = Handshakes::check(cx, handshakes, of_provider, &with)?;
-        Some(Self { verifier, handshakes, provider, secret_file })
+        Some(Self { verifier, case, handshakes, provider, secret_file })
     }
 }
 
@@ -320,6 +325,8 @@ fn checked_size(cx: &Checker<'_>, size: ByteSize) -> Option<usize> {
 struct Parts {
     methods: Vec<Method>,
     verifier: Verifier,
+    /// For looking into what it refuses.
+    case: Option<Case>,
     handshakes: Handshakes,
     provider: Option<&'static Provider>,
     /// Where the secret goes that the provider has not sent yet.

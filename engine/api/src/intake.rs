@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use serde::Serialize;
 
-use crate::{Fault, Record, RecordId, Signature};
+use crate::{Fault, Millis, Record, RecordId, Signature};
 
 /// One delivery of a sender, verified; whether it can be decoded is the engine's to say.
 pub struct Incoming {
@@ -62,6 +63,22 @@ pub trait Intake: Send + Sync {
     fn verified(&self, _signature: &Signature) {}
     /// Notes how long a request waited for its answer once it was there.
     fn took(&self, _time: Duration) {}
+    /// Logs and shows why requests are turned away. Seldom: a source says so at most every few seconds.
+    fn diagnosed(&self, _diagnosis: Diagnosis) {}
+}
+
+/// Why a request was turned away, for whoever looks after the source.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Diagnosis {
+    /// What its sender was told.
+    pub message: String,
+    /// What may be wrong. It holds neither secrets nor codes.
+    pub hint: String,
+    /// Heeding the hint would have let this request in; without it the hint is a guess.
+    pub certain: bool,
+    /// How many requests were turned away since the last diagnosis, with this one.
+    pub refused: u64,
+    pub at: Millis,
 }
 
 /// What an endpoint sees of a request beside its body.

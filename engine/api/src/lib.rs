@@ -32,7 +32,9 @@ pub use check::{Checker, Reuse, Scope};
 pub use expression::{Condition, Escape, Evaluate, Expressions, Text, Value, constant};
 pub use fault::{Class, Fault};
 pub use id::RecordId;
-pub use intake::{Accepted, Endpoint, Fate, Incoming, Ingress, Intake, Mount, RequestHead, Response, Wanted};
+pub use intake::{
+    Accepted, Diagnosis, Endpoint, Fate, Incoming, Ingress, Intake, Mount, RequestHead, Response, Wanted,
+};
 pub use json::{JsonError, MAX_DEPTH, field, parse as parse_json};
 pub use meta::{Meta, MetaFault, Millis, Signature};
 pub use plan::{

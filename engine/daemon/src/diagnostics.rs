@@ -61,7 +61,7 @@ fn render_one(out: &mut String, problem: &Placed, colour: Colour) {
 }
 
 /// A file cannot send codes to the terminal.
-fn printable(line: &str) -> String {
+pub(crate) fn printable(line: &str) -> String {
     line.chars().map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }).collect()
 }
 

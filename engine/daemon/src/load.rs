@@ -64,6 +64,11 @@ impl Loader {
     }
 }
 
+/// A variable as the files of these paths see it.
+pub(crate) fn variable(paths: &[PathBuf], name: &str) -> Option<String> {
+    World::read(paths).0.var(name)
+}
+
 fn cannot_read(path: &Path, error: &io::Error) -> anyhow::Error {
     let path = path.display();
     let message = match error.kind() {

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use karez_api::Diagnosis;
 use serde::Serialize;
 
 use crate::requests::{RequestReading, Requests};
@@ -88,6 +89,12 @@ impl Counters {
     pub(crate) fn requests(&self, source: &Arc<str>) -> Arc<Requests> {
         let mut requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(requests.entry(Arc::clone(source)).or_default())
+    }
+
+    /// Why requests of a source are turned away, as far as that is known.
+    pub(crate) fn diagnosis(&self, source: &str) -> Option<Diagnosis> {
+        let requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
+        requests.get(source).and_then(|requests| requests.diagnosis())
     }
 
     /// A reading of all counters.

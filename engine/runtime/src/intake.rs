@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use karez_api::{
-    Accepted, Appended, Clock, Events, Fate, Fault, Incoming, Intake, NewEntry, Signature, StoreError,
-    StreamName,
+    Accepted, Appended, Clock, Diagnosis, Events, Fate, Fault, Incoming, Intake, NewEntry, Signature,
+    StoreError, StreamName,
 };
 use tokio::sync::{RwLock, oneshot};
 use tokio::time::Instant;
@@ -88,6 +88,13 @@ impl Intake for JournalIntake {
 
     fn took(&self, time: Duration) {
         self.requests.took(time);
+    }
+
+    fn diagnosed(&self, diagnosis: Diagnosis) {
+        let (pipeline, source) = (&self.stream.pipeline, &self.stream.source);
+        let Diagnosis { message: why, hint, refused, .. } = &diagnosis;
+        tracing::warn!(%pipeline, %source, refused, why, hint, "requests are turned away");
+        self.requests.diagnose(diagnosis);
     }
 }
 

@@ -266,7 +266,8 @@ impl Pipeline {
         let mut journals = Vec::new();
         for (name, kind, counters) in sources.iter() {
             let node = NodeStatus::new(name, kind, "source", counters);
-            nodes.push(NodeStatus { down: down.get(name).cloned(), ..node });
+            let diagnosis = self.shared.counters.diagnosis(name);
+            nodes.push(NodeStatus { down: down.get(name).cloned(), diagnosis, ..node });
             let stream =
                 karez_api::StreamName { pipeline: Arc::clone(&self.shared.name), source: Arc::clone(name) };
             let stats = self.services.events.stats(&stream);

@@ -6,11 +6,14 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::Seq
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use karez_api::{Fate, Millis, Signature};
+use karez_api::{Diagnosis, Fate, Millis, Signature};
 use serde::Serialize;
 use tokio::sync::oneshot;
 
 use crate::counters::{End, Histogram, HistogramReading};
+
+/// How long a certain diagnosis stays, in milliseconds.
+const CERTAIN_FOR: u64 = 3_600_000;
 
 /// Requests of one source.
 #[derive(Debug, Default)]
@@ -24,6 +27,8 @@ pub(crate) struct Requests {
     answer_time: Histogram,
     age: Histogram,
     waiting: Waiting,
+    /// The last one that is worth showing.
+    diagnosis: Mutex<Option<Diagnosis>>,
 }
 
 impl Requests {
@@ -45,6 +50,21 @@ impl Requests {
             // A clock ahead of ours makes no negative age.
             self.age.observe(Duration::from_millis(now.0.saturating_sub(at.0)), 1);
         }
+    }
+
+    /// A guess does not take the place of what is certain for an hour: anybody can bring about guesses.
+    pub(crate) fn diagnose(&self, new: Diagnosis) {
+        let mut last = locked(&self.diagnosis);
+        let kept = last.as_ref().is_some_and(|last| {
+            last.certain && !new.certain && new.at.0.saturating_sub(last.at.0) < CERTAIN_FOR
+        });
+        if !kept {
+            *last = Some(new);
+        }
+    }
+
+    pub(crate) fn diagnosis(&self) -> Option<Diagnosis> {
+        locked(&self.diagnosis).clone()
     }
 
     pub(crate) fn duplicate(&self) {
@@ -180,6 +200,21 @@ mod tests {
         assert!(!waiting.is_empty());
         waiting.leave("b");
         assert!(waiting.is_empty());
+    }
+
+    #[test]
+    fn a_guess_does_not_hide_what_is_certain_until_that_is_old() {
+        let requests = Requests::default();
+        let shown = |hint: &str, certain, at| {
+            let (message, hint, at) = (String::new(), hint.to_owned(), Millis(at));
+            requests.diagnose(Diagnosis { message, hint, certain, refused: 1, at });
+            requests.diagnosis().unwrap().hint
+        };
+        assert_eq!(shown("guess", false, 0), "guess");
+        assert_eq!(shown("old secret", true, 1), "old secret");
+        assert_eq!(shown("guess", false, CERTAIN_FOR), "old secret");
+        assert_eq!(shown("clock", true, CERTAIN_FOR), "clock");
+        assert_eq!(shown("guess", false, CERTAIN_FOR * 2), "guess");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use karez_api::StreamStats;
+use karez_api::{Diagnosis, StreamStats};
 use serde::Serialize;
 
 use crate::counters::{Hold, NodeCounters, Reading};
@@ -56,6 +56,9 @@ pub struct NodeStatus {
     /// Sources: why it does not work at the moment.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub down: Option<String>,
+    /// Sources: why requests are turned away, as far as that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub diagnosis: Option<Diagnosis>,
 }
 
 impl NodeStatus {
@@ -79,6 +82,7 @@ impl NodeStatus {
             circuit_opened: counters.opened.load(Relaxed),
             hold,
             down: None,
+            diagnosis: None,
         }
     }
 }

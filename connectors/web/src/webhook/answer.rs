@@ -17,6 +17,14 @@ pub(super) struct Refusal {
     pub(super) response: Box<Response>,
 }
 
+impl Refusal {
+    /// The sentence of its answer.
+    pub(super) fn message(&self) -> String {
+        let body: Option<karez_api::Json> = serde_json::from_slice(self.response.body()).ok();
+        body.and_then(|body| body["error"].as_str().map(str::to_owned)).unwrap_or_default()
+    }
+}
+
 /// 401: the request does not prove where it comes from.
 pub(super) fn unauthorized(message: &str, scheme: Option<&'static str>) -> Refusal {
     let mut response = error(StatusCode::UNAUTHORIZED, "signature", message);

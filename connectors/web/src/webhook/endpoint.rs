@@ -22,6 +22,7 @@ use super::keys::Keys;
 use super::limits::Gate;
 use super::provider::Provider;
 use super::verify::{Denied, Known, Request, Verified};
+use super::watch::Watch;
 use super::{Parts, headers};
 
 pub(super) struct Webhooks {
@@ -32,6 +33,7 @@ pub(super) struct Webhooks {
     gate: Gate,
     clock: Arc<dyn Clock>,
     intake: Arc<dyn Intake>,
+    watch: Watch,
     outside: Option<Outside>,
     hand_over: Option<HandOver>,
 }
@@ -66,6 +68,7 @@ impl Webhooks {
             decode: cx.decode,
             clock: Arc::clone(&cx.clock),
             intake: Arc::clone(&cx.intake),
+            watch: Watch::new(cx.clock.instant()),
             outside,
             hand_over,
         })
@@ -202,6 +205,14 @@ impl Webhooks {
         }
     }
 
+    fn look_into(&self, refusal: &Refusal, parts: &::http::request::Parts, body: Option<&Bytes>) {
+        let known = || self.outside.as_ref().map(|outside| outside.keys.known()).unwrap_or_default();
+        let looked = |case| self.watch.look_into(case, refusal, (parts, body), known, &*self.clock);
+        if let Some(diagnosis) = self.parts.case.as_ref().and_then(looked) {
+            self.intake.diagnosed(diagnosis);
+        }
+    }
+
     fn refuse(&self, refusal: Refusal) -> Response {
         self.intake.refused(refusal.reason);
         *refusal.response
@@ -223,7 +234,10 @@ impl Outside {
 #[async_trait]
 impl Endpoint for Webhooks {
     fn admit(&self, head: &RequestHead) -> Result<(), Response> {
-        self.judge_head(head).map_err(|refusal| self.refuse(refusal))
+        self.judge_head(head).map_err(|refusal| {
+            self.look_into(&refusal, &head.parts, None);
+            self.refuse(refusal)
+        })
     }
 
     fn max_body(&self) -> usize {
@@ -250,7 +264,10 @@ impl Webhooks {
             Ok(Admitted::Handshake(answered)) => {
                 return self.answered(*answered).await.unwrap_or_else(|refusal| self.refuse(refusal));
             }
-            Err(refusal) => Err(refusal),
+            Err(refusal) => {
+                self.look_into(&refusal, &head.parts, Some(body.bytes()));
+                Err(refusal)
+            }
         };
         let incoming = match incoming {
             Ok(incoming) => incoming,

@@ -25,8 +25,16 @@ impl Each {
         }
     }
 
+    /// A field of its first event.
+    pub(super) fn first(&self, field: &BodyPath) -> BodyPath {
+        match self {
+            Self::Body => BodyPath::of_item(0, field),
+            Self::Field(list) => list.below(0, field),
+        }
+    }
+
     /// The events; nothing where there is no such list.
-    fn of<'j>(&self, tree: &'j Json) -> Option<&'j Vec<Json>> {
+    pub(super) fn of<'j>(&self, tree: &'j Json) -> Option<&'j Vec<Json>> {
         match self {
             Self::Body => tree.as_array(),
             Self::Field(path) => path.find(tree)?.as_array(),

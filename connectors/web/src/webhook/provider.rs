@@ -1,6 +1,8 @@
 //! The catalogue of providers: one file each under `providers/`, embedded in the binary. A new
 //! provider is a new file; nothing here knows any of them by name.
 
+mod description;
+
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
@@ -13,6 +15,8 @@ use serde::Deserialize;
 use super::handshake::HandshakeSpec;
 use super::packed::Each;
 use super::verify::{Message, Verify};
+
+pub use description::Description;
 
 static FILES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/providers");
 
@@ -224,6 +228,10 @@ impl Naming {
         self.0.is_empty()
     }
 
+    pub(super) fn first(&self) -> Option<&Message> {
+        self.0.first()
+    }
+
     pub(super) fn looks_into_the_body(&self) -> bool {
         self.0.iter().any(Message::names_field)
     }
@@ -237,11 +245,13 @@ pub fn providers() -> impl Iterator<Item = &'static Provider> {
     CATALOGUE.values()
 }
 
-pub(super) fn find(name: &str) -> Option<&'static Provider> {
+/// By the name that a file has for it.
+pub fn find(name: &str) -> Option<&'static Provider> {
     CATALOGUE.get(name)
 }
 
-pub(super) fn names() -> Vec<&'static str> {
+/// The names of all.
+pub fn names() -> Vec<&'static str> {
     CATALOGUE.keys().copied().collect()
 }
 

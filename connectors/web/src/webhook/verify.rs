@@ -4,8 +4,10 @@
 //! time, after their length; a header that stands twice is refused, since the next reader of the
 //! request may take the other one. No key is fetched here: a verdict may say which one it lacks.
 
+pub(super) mod apart;
 mod check;
 mod client_certificate;
+mod diagnosis;
 mod fetched;
 mod jwk;
 mod jwt;
@@ -15,9 +17,13 @@ mod message_signature;
 mod path;
 mod pinned;
 mod place;
+mod private_key;
 mod public_key;
 mod request;
+mod rewrite;
 mod secrets;
+mod shown;
+mod sign;
 mod signed;
 mod spec;
 mod texts;
@@ -31,7 +37,8 @@ use karez_api::Signature;
 
 use super::answer::{self, Refusal};
 
-pub(super) use check::Wanted;
+pub(super) use check::{Needs, Wanted};
+pub(super) use diagnosis::{Asked, Case};
 pub(super) use fetched::{Fetched, Known, Missing};
 pub(super) use mac::{Algorithm, Mac};
 pub(super) use message::{Given, Message};
@@ -39,7 +46,10 @@ pub(super) use path::{BodyPath, plain};
 pub(super) use pinned::{Address, AddressSpec};
 pub(super) use place::Encoding;
 pub(super) use request::Request;
+pub(super) use shown::Shown;
+pub(super) use sign::{Draft, With};
 pub(super) use spec::Verify;
+pub(super) use texts::Parameters;
 pub(super) use url::PublicUrl;
 
 use client_certificate::ClientCertificate;

@@ -242,6 +242,7 @@ mod tests {
             circuit_opened: 1,
             hold: (role == "sink").then_some(Hold { circuit: "open", fault: None }),
             down: (role == "source").then(|| "refused".to_owned()),
+            diagnosis: None,
         }
     }
 

@@ -11,6 +11,7 @@ mod store;
 mod tap;
 mod test;
 mod unblock;
+mod webhooks;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -128,6 +129,9 @@ enum Command {
     /// Look after the store of a data folder
     #[command(subcommand)]
     Store(store::Store),
+    /// Know and try the webhooks of providers: list, show, sign, verify
+    #[command(subcommand)]
+    Webhooks(Box<webhooks::Webhooks>),
 }
 
 /// The whole process.
@@ -179,6 +183,7 @@ fn perform(command: Command, settings: Settings) -> Result<Exit> {
         Command::Unblock(unblock) => on_runtime(unblock::perform(unblock, settings)),
         Command::Status(status) => on_runtime(status::perform(status, settings)),
         Command::Store(store) => on_runtime(store::perform(store, settings)),
+        Command::Webhooks(webhooks) => webhooks::perform(&webhooks, &settings),
     }
 }
 

@@ -84,7 +84,7 @@ fn pipeline(one: &Json, now: u64, lines: &mut Vec<String>) {
         lines.push(format!("    {}", text(&one["problem"])));
     }
     for node in list(&one["nodes"]) {
-        lines.extend(node_line(node).map(|line| format!("    {}: {line}", text(&node["name"]))));
+        lines.extend(node_line(node, now).map(|line| format!("    {}: {line}", text(&node["name"]))));
     }
     for journal in list(&one["journals"]).iter().filter(|journal| journal["unsettled"] != 0) {
         let age = journal["oldest"].as_u64().map_or(0, |oldest| now.saturating_sub(oldest) / 1_000);
@@ -97,7 +97,7 @@ fn pipeline(one: &Json, now: u64, lines: &mut Vec<String>) {
 }
 
 /// What is unusual about a node; nothing where all is well.
-fn node_line(node: &Json) -> Option<String> {
+fn node_line(node: &Json, now: u64) -> Option<String> {
     let mut parts = Vec::new();
     if let Some(reason) = node["down"].as_str() {
         parts.push(format!("down: {reason}"));
@@ -115,6 +115,13 @@ fn node_line(node: &Json) -> Option<String> {
     }
     if let Some(fault) = node["fault"].as_str() {
         parts.push(format!("last fault: {fault}"));
+    }
+    let diagnosis = &node["diagnosis"];
+    if let Some(at) = diagnosis["at"].as_u64() {
+        let (age, message) = (now.saturating_sub(at) / 1_000, text(&diagnosis["message"]));
+        let hint = diagnosis["hint"].as_str().filter(|hint| !hint.is_empty());
+        let hint = hint.map_or(String::new(), |hint| format!("; {hint}"));
+        parts.push(format!("turned a request away {age} s ago: {message}{hint}"));
     }
     (!parts.is_empty()).then(|| parts.join(", "))
 }
@@ -142,7 +149,9 @@ mod tests {
                 "counters": {"in": 5, "recovered": 2, "delivered": 4, "filtered": 0, "duplicate": 1,
                     "diverted": 0, "dropped": 0, "dead_lettered": 0, "in_flight": 2},
                 "nodes": [
-                    {"name": "source", "waiting": 0, "failed": 0},
+                    {"name": "source", "waiting": 0, "failed": 0, "diagnosis": {
+                        "message": "x-signature does not match", "hint": "it fits with algorithm: sha1", "at": 58_000,
+                    }},
                     {"name": "crm", "waiting": 2, "failed": 1, "circuit": "open", "fault": "refused"},
                 ],
                 "journals": [{"source": "source", "unsettled": 2, "unsettled_bytes": 90, "oldest": 1_000}],
@@ -157,6 +166,7 @@ mod tests {
             karez 1.0.0: ready
               orders [running] webhook -> crm (http)
                 in 5, recovered 2, delivered 4, duplicate 1, in-flight 2
+                source: turned a request away 3 s ago: x-signature does not match; it fits with algorithm: sha1
                 crm: circuit open, 2 waiting, 1 failed, last fault: refused
                 source: 2 records (90 bytes) in the journal, the oldest 60 s old
               refunds: not started or changed: the path /webhooks/a is held by orders

@@ -107,6 +107,18 @@ impl HandshakeSpec {
         self.hand_over.is_some()
     }
 
+    /// In words.
+    pub(in super::super) fn shown(&self) -> String {
+        let method = self.method.as_deref().unwrap_or("POST");
+        let conditions: Vec<String> = self.conditions.iter().map(ConditionSpec::shown).collect();
+        let unverified = if self.verification == Stage::Before { ", not signed" } else { "" };
+        let visited = if self.visit.is_some() { " and a visit to the address in it" } else { "" };
+        let handed =
+            if self.hand_over.is_some() { " while pending, with the secret in it handed over" } else { "" };
+        let answer = self.answer.shown();
+        format!("{method} with {}{unverified}: {answer}{visited}{handed}", conditions.join(" and "))
+    }
+
     pub(super) fn check(self, cx: &Checker<'_>, at: &Path, with: &Secrets<'_>) -> Option<Handshake> {
         let method = match self.method.as_deref() {
             None => Method::POST,
@@ -168,6 +180,20 @@ impl HandshakeSpec {
 }
 
 impl ConditionSpec {
+    fn shown(&self) -> String {
+        let place = match (&self.header, &self.query, &self.body) {
+            (Some(name), ..) => format!("header {name}"),
+            (_, Some(name), _) => format!("query parameter {name}"),
+            (.., name) => format!("field {}", name.as_deref().unwrap_or_default()),
+        };
+        match &self.is {
+            _ if self.absent => format!("no {place}"),
+            Some(Json::String(is)) => format!("{place} = {is}"),
+            Some(is) => format!("{place} = {is}"),
+            None => place,
+        }
+    }
+
     fn check(self, cx: &Checker<'_>, at: &Path) -> Option<Condition> {
         let of = match (self.header, self.query, self.body) {
             (Some(name), None, None) => Of::Header(header_name(cx, &at.field("header"), &name)?),
@@ -203,6 +229,16 @@ impl HmacSpec {
 }
 
 impl AnswerSpec {
+    fn shown(&self) -> String {
+        let body = match (&self.text, &self.json) {
+            (Some(text), _) => format!(" {text}"),
+            (_, Some(json)) => format!(" {json}"),
+            _ => String::new(),
+        };
+        let headers = self.headers.iter().map(|(name, value)| format!(", {name}: {value}"));
+        format!("{}{body}{}", self.status, headers.collect::<String>())
+    }
+
     fn check(self, cx: &Checker<'_>, at: &Path) -> Option<(StatusCode, Headers, Payload)> {
         let status = StatusCode::from_u16(self.status).ok().filter(|status| status.is_success());
         if status.is_none() {

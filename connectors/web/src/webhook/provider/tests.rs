@@ -16,6 +16,7 @@ mod certified;
 mod handshakes;
 mod pending;
 mod signed;
+mod signing;
 mod vectors;
 
 /// A request of a provider.

@@ -12,10 +12,13 @@ use std::path::PathBuf;
 
 use karez_api::{Checker, Path, Problem, Secret};
 
+pub(in super::super) use provider::Needs;
+
 use super::super::provider::{self as catalogue, Provider};
 use super::Verifier;
 use super::secrets::Secrets;
 use super::spec::Verify;
+use super::texts::Parameters;
 use super::url::PublicUrl;
 
 const WAYS: &str = "provider, hmac, ed25519, ecdsa, rsa, hash, token, basic, jwt, message_signature, mtls";
@@ -34,7 +37,7 @@ impl Places {
         Self { secret, key: scheme.field("key"), scheme }
     }
 
-    fn of_provider(at: &Path) -> Self {
+    pub(super) fn of_provider(at: &Path) -> Self {
         Self { scheme: at.field("provider"), secret: at.field("secret"), key: at.field("key") }
     }
 }
@@ -47,6 +50,22 @@ pub(in super::super) struct Wanted {
 }
 
 impl Verify {
+    /// A provider and its keys, as a file would name them.
+    pub(in super::super) fn of_provider(
+        provider: &Provider,
+        secrets: &[Secret],
+        keys: &[String],
+        parameters: Parameters,
+    ) -> Self {
+        Self {
+            provider: Some(provider.name().to_owned()),
+            secret: (!secrets.is_empty()).then(|| Secrets::of(secrets.iter().cloned())),
+            key: (!keys.is_empty()).then(|| Secrets::of(keys.iter().map(Secret::new))),
+            parameters,
+            ..Self::default()
+        }
+    }
+
     /// Nothing where there is no such provider, which is reported by [`Verify::check`].
     pub(in super::super) fn provider(&self) -> Option<&'static Provider> {
         catalogue::find(self.provider.as_deref()?)

@@ -15,7 +15,7 @@ use super::request::Request;
 use super::{Verified, Verifier, by};
 
 /// A certificate of the sender, as TLS proved it: `tls_client_ca` of the daemon names the roots that it may be from.
-#[derive(Deserialize, JsonSchema)]
+#[derive(Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct MtlsSpec {
     /// Names of which the certificate has to hold one among its alternative names: of a host (`hooks.example.com`), an

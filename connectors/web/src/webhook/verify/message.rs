@@ -106,6 +106,35 @@ impl Message {
         self.any(|part| matches!(part, Part::Header(names) if names.contains(name)))
     }
 
+    pub(super) fn names_sorted_form(&self) -> bool {
+        self.any(|part| matches!(part, Part::SortedForm))
+    }
+
+    /// The headers that it takes in, by all their names.
+    pub(in super::super) fn headers(&self) -> impl Iterator<Item = &[HeaderName]> {
+        self.parts.iter().filter_map(|part| match part {
+            Part::Header(names) => Some(&**names),
+            _ => None,
+        })
+    }
+    /// The query parameters that it takes in.
+    pub(super) fn parameters(&self) -> impl Iterator<Item = &str> {
+        self.parts.iter().filter_map(|part| match part {
+            Part::Query(name) => Some(&**name),
+            _ => None,
+        })
+    }
+    /// The fields of the body that have to be there.
+    pub(in super::super) fn fields(&self) -> impl Iterator<Item = &BodyPath> {
+        self.parts.iter().flat_map(|part| match part {
+            Part::Field { path, optional: false } => vec![path],
+            Part::Fields(fields) => {
+                fields.iter().filter(|field| !field.optional).map(|field| &field.path).collect()
+            }
+            _ => Vec::new(),
+        })
+    }
+
     /// Whether all of its parts are among those that `allowed` names.
     pub(in super::super) fn has_only(&self, allowed: &[&str]) -> Result<(), String> {
         let unfit =

@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use karez_api::Json;
+use karez_api::{Json, JsonMap};
 
 /// Never empty.
 #[derive(Clone, PartialEq, Eq)]
@@ -29,6 +29,47 @@ impl BodyPath {
             Json::Array(items) => items.get(name.parse::<usize>().ok()?),
             _ => None,
         })
+    }
+
+    /// A field of an item of a body that is a list.
+    pub(in super::super) fn of_item(index: usize, field: &Self) -> Self {
+        Self([&[index.to_string()], &*field.0].concat())
+    }
+
+    /// A field of an item of the list at this one.
+    pub(in super::super) fn below(&self, index: usize, field: &Self) -> Self {
+        Self([&*self.0, &[index.to_string()], &field.0].concat())
+    }
+
+    /// Writes a text there, as a number where one stood or nothing did and it is one. What is missing on the way is made.
+    ///
+    /// # Errors
+    /// Something else stands on the way.
+    pub(in super::super) fn put(&self, tree: &mut Json, text: &str) -> Result<(), String> {
+        let mut at = tree;
+        for name in &self.0 {
+            at = match at {
+                Json::Object(fields) => fields.entry(name).or_insert(Json::Null),
+                Json::Array(items) => {
+                    let index = name.parse::<usize>().ok().filter(|index| *index < items.len());
+                    &mut items[index.ok_or_else(|| format!("there is no {self} in the body"))?]
+                }
+                Json::Null if name == "0" => {
+                    *at = Json::Array(vec![Json::Null]);
+                    &mut at[0]
+                }
+                Json::Null => {
+                    *at = Json::Object(JsonMap::new());
+                    &mut at[name.as_str()]
+                }
+                _ => return Err(format!("there is no room for {self} in the body")),
+            };
+        }
+        *at = match (&*at, text.parse::<u64>()) {
+            (Json::Number(_) | Json::Null, Ok(number)) => number.into(),
+            _ => text.into(),
+        };
+        Ok(())
     }
 }
 

@@ -17,12 +17,14 @@ pub(in super::super) trait Named {
     const IS_SECRET: bool;
 }
 
+#[derive(Clone)]
 pub(in super::super) struct Shared;
 impl Named for Shared {
     const NAME: &'static str = "secret";
     const IS_SECRET: bool = true;
 }
 
+#[derive(Clone)]
 pub(in super::super) struct Public;
 impl Named for Public {
     const NAME: &'static str = "key";
@@ -41,12 +43,14 @@ pub(super) enum SecretEncoding {
 }
 
 /// Entry by entry what a file says.
+#[derive(Clone)]
 pub(in super::super) struct Secrets<N = Shared> {
     list: Vec<Entry>,
     written_as_list: bool,
     of: PhantomData<N>,
 }
 
+#[derive(Clone)]
 struct Entry {
     text: Secret,
     not_after: Option<jiff::Timestamp>,
@@ -106,6 +110,33 @@ impl<N: Named> Secrets<N> {
             }
         }
         (!found.is_empty() && found.len() == self.list.len()).then_some(found)
+    }
+}
+
+impl<N> Secrets<N> {
+    /// Ones that always count.
+    pub(super) fn of(texts: impl IntoIterator<Item = Secret>) -> Self {
+        let entry = |text| Entry { text, not_after: None, written_as_map: false };
+        Self { list: texts.into_iter().map(entry).collect(), written_as_list: true, of: PhantomData }
+    }
+
+    /// Each entry by itself and always counting, with its end.
+    pub(super) fn alone(&self) -> impl Iterator<Item = (Self, Option<jiff::Timestamp>)> {
+        self.list.iter().map(|entry| {
+            let alone = Entry { text: entry.text.clone(), not_after: None, written_as_map: false };
+            (Self { list: vec![alone], written_as_list: false, of: PhantomData }, entry.not_after)
+        })
+    }
+
+    /// The same entries with other texts.
+    pub(super) fn reworded(&self, word: impl Fn(&str) -> String) -> Self {
+        let entry = |entry: &Entry| Entry {
+            text: Secret::new(word(entry.text.expose())),
+            not_after: entry.not_after,
+            written_as_map: entry.written_as_map,
+        };
+        let list = self.list.iter().map(entry).collect();
+        Self { list, written_as_list: self.written_as_list, of: PhantomData }
     }
 }
 

@@ -20,7 +20,7 @@ pub(super) use code::{BodyHashSpec, CodeSpec, KeySpec, MacSpec};
 pub(super) use message_signature::{MessageSignatureSpec, SignatureAlgorithm};
 
 /// How a request proves that it comes from the right sender: exactly one of these.
-#[derive(Default, Deserialize, JsonSchema)]
+#[derive(Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in super::super) struct Verify {
     /// A provider whose scheme is known, like `stripe`; beside it stands `secret` or `key`.
@@ -65,7 +65,7 @@ pub(in super::super) struct Verify {
     pub(super) none: Option<NoneSpec>,
 }
 
-#[derive(Deserialize, JsonSchema)]
+#[derive(Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct PendingSpec {
     /// The file that the secret is written to, readable by this user only: take it over from there as `secret`, then
@@ -73,7 +73,7 @@ pub(super) struct PendingSpec {
     pub(super) secret_file: PathBuf,
 }
 
-#[derive(Deserialize, JsonSchema)]
+#[derive(Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct TokenSpec {
     /// The header whose whole value is the token. Default: `Authorization`, after `Bearer `.
@@ -89,7 +89,7 @@ pub(super) struct TokenSpec {
     pub(super) token: Option<Secrets>,
 }
 
-#[derive(Deserialize, JsonSchema)]
+#[derive(Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct BasicSpec {
     /// The user name; it holds no colon.
@@ -98,7 +98,7 @@ pub(super) struct BasicSpec {
     pub(super) password: Secret,
 }
 
-#[derive(Deserialize, JsonSchema)]
+#[derive(Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct JwtSpec {
     /// `HS256`, `HS512`, `RS256`, `RS512`, `ES256` or `EdDSA`: tokens signed in another way are refused.
@@ -136,7 +136,7 @@ fn one_minute() -> Duration {
     Duration(std::time::Duration::from_secs(60))
 }
 
-#[derive(Deserialize, JsonSchema)]
+#[derive(Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct NoneSpec {
     /// Why this webhook may be called by anybody, for whoever reads the file next.

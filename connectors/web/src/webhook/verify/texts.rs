@@ -11,10 +11,16 @@ use serde::de::{Deserializer, Error, SeqAccess, Visitor};
 pub(in super::super) type Parameters = BTreeMap<String, Texts>;
 
 /// One or more.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub(in super::super) struct Texts {
     pub(super) list: Vec<String>,
     pub(super) written_as_list: bool,
+}
+
+impl Texts {
+    pub(in super::super) fn push(&mut self, text: &str) {
+        self.list.push(text.to_owned());
+    }
 }
 
 impl<'de> Deserialize<'de> for Texts {

@@ -6,21 +6,22 @@ use super::*;
 use crate::testing::NOW;
 
 #[derive(serde::Deserialize)]
-struct Vector {
-    id: String,
+pub(super) struct Vector {
+    pub(super) id: String,
     provider: String,
     kind: String,
     scheme: String,
-    secret: String,
+    pub(super) secret: String,
     secret_encoding: String,
-    secrets: Option<Json>,
-    method: String,
-    url: Option<String>,
-    headers: std::collections::BTreeMap<String, String>,
-    body: String,
-    now: Option<u64>,
+    pub(super) secrets: Option<Json>,
+    pub(super) method: String,
+    pub(super) url: Option<String>,
+    pub(super) headers: std::collections::BTreeMap<String, String>,
+    pub(super) body: String,
+    pub(super) now: Option<u64>,
     tolerance_s: Option<u64>,
-    valid: bool,
+    pub(super) expected_signature: Option<String>,
+    pub(super) valid: bool,
     #[serde(default)]
     extra: Json,
     expect_response: Option<Json>,
@@ -38,14 +39,14 @@ const KNOWN_OTHERWISE: [(&str, &str); 3] = [
     ("adyen-payments", "the outcome is part of the id, as a later one is another event"),
 ];
 
-fn vectors() -> Vec<Vector> {
+pub(super) fn vectors() -> Vec<Vector> {
     let text = include_str!("../../../../../../tests/fixtures/webhooks/vectors.json");
     serde_json::from_str(text).unwrap()
 }
 
 impl Vector {
     /// What the catalogue calls its scheme.
-    fn name(&self) -> &str {
+    pub(super) fn name(&self) -> &str {
         match (&*self.provider, &*self.scheme) {
             ("x-twitter", _) => "x",
             ("aws-sns", _) if !self.valid => "sns",

@@ -1,6 +1,6 @@
 //! A provider's scheme with the keys of the file that names it.
 
-use karez_api::{Checker, Duration, Path, Problem};
+use karez_api::{Checker, Duration, Path, Problem, Secret};
 
 use super::super::super::handshake::HandshakeSpec;
 use super::super::super::provider::{self, Provider};
@@ -96,7 +96,7 @@ impl Verify {
     }
 
     /// Where the code stands and what it is made from.
-    fn code(&mut self) -> Option<&mut CodeSpec> {
+    pub(in super::super) fn code(&mut self) -> Option<&mut CodeSpec> {
         let by_key = [&mut self.ed25519, &mut self.ecdsa, &mut self.rsa].into_iter().flatten();
         let by_secret = [&mut self.hmac, &mut self.hash].into_iter().flatten();
         by_key.map(|spec| &mut spec.code).chain(by_secret.map(|spec| &mut spec.code)).next()
@@ -172,6 +172,44 @@ impl Verify {
         if let Some(pending) = &self.pending {
             return self.check_pending(cx, at, provider, pending);
         }
+        self.scheme_of(cx, at, provider)?.check_scheme(cx, &Places::of_provider(at), public_url)
+    }
+
+    /// With its provider's scheme in place of the name, and the keys in it.
+    pub(in super::super::super) fn resolved(self, cx: &Checker<'_>) -> Option<Self> {
+        match self.provider() {
+            Some(provider) => self.scheme_of(cx, &Path::root(), provider),
+            None => Some(self),
+        }
+    }
+
+    /// What is left to be checked of one that is resolved.
+    pub(in super::super::super) fn check_resolved(
+        self,
+        cx: &Checker<'_>,
+        public_url: Option<PublicUrl>,
+    ) -> Option<Verifier> {
+        self.check_scheme(cx, &Places::of_provider(&Path::root()), public_url)
+    }
+
+    /// With keys that are given in place of those that would be fetched.
+    pub(in super::super::super) fn pinned(mut self, keys: &[String]) -> Self {
+        let key = || Some(Secrets::of(keys.iter().map(Secret::new)));
+        for spec in [&mut self.ed25519, &mut self.ecdsa, &mut self.rsa].into_iter().flatten() {
+            if spec.with.certificate.take().is_some() {
+                spec.with.key = key();
+            }
+        }
+        if let Some(spec) = &mut self.jwt
+            && spec.jwks.take().is_some()
+        {
+            spec.key = key();
+        }
+        self
+    }
+
+    /// The provider's scheme with what the file gives beside its name.
+    fn scheme_of(self, cx: &Checker<'_>, at: &Path, provider: &'static Provider) -> Option<Self> {
         let mut scheme = provider.verify();
         let parameters = take_parameters(cx, at, provider, self.parameters);
         scheme.take_keys(cx, at, self.secret, self.key)?;
@@ -186,7 +224,7 @@ impl Verify {
             };
             tolerance.set(wanted);
         }
-        scheme.check_scheme(cx, &Places::of_provider(at), public_url)
+        Some(scheme)
     }
 }
 

@@ -15,6 +15,7 @@ use super::super::texts::{Parameters, Texts};
 use super::super::time::Unit;
 
 /// Where a code stands and what it is made from, beside what it is made with.
+#[derive(Clone)]
 pub(in super::super) struct Coded<With> {
     pub(in super::super) code: CodeSpec,
     pub(in super::super) with: With,
@@ -26,7 +27,7 @@ pub(in super::super) type MacSpec = Coded<WithSecret>;
 /// A signature that is checked with a public key.
 pub(in super::super) type KeySpec = Coded<WithKey>;
 
-#[derive(Deserialize, JsonSchema)]
+#[derive(Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in super::super) struct CodeSpec {
     /// The header that holds the code, or a list of headers of which each that is there may hold it. `*` in a name
@@ -66,7 +67,7 @@ pub(in super::super) struct CodeSpec {
     pub(in super::super) parameters: Parameters,
 }
 
-#[derive(Deserialize, JsonSchema)]
+#[derive(Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in super::super) struct WithSecret {
     /// `sha1`, `sha256` or `sha512`.
@@ -82,7 +83,7 @@ pub(in super::super) struct WithSecret {
     pub(in super::super) secret_prefix: String,
 }
 
-#[derive(Deserialize, JsonSchema)]
+#[derive(Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in super::super) struct WithKey {
     /// The hash inside an `rsa` signature. Default: `sha256`, which `ecdsa` always has.
@@ -98,7 +99,7 @@ pub(in super::super) struct WithKey {
 }
 
 /// Where a timestamp stands: exactly one of `header`, `query`, `body` and `label`.
-#[derive(Deserialize, JsonSchema)]
+#[derive(Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in super::super::super) struct TimestampSpec {
     /// The header that holds it, or a list of headers of which one is there.
@@ -124,7 +125,7 @@ pub(super) fn five_minutes() -> Duration {
 }
 
 /// Where the hash stands: exactly one of `header` and `query`.
-#[derive(Deserialize, JsonSchema)]
+#[derive(Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in super::super) struct BodyHashSpec {
     /// The header that holds it.

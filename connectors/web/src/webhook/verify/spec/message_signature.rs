@@ -8,7 +8,7 @@ use super::super::secrets::{Public, SecretEncoding, Secrets};
 use super::code::five_minutes;
 
 /// A signature as RFC 9421 has it, in `Signature` and `Signature-Input`.
-#[derive(Deserialize, JsonSchema)]
+#[derive(Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in super::super) struct MessageSignatureSpec {
     /// What it is made with; a signature that names another one is refused.
