@@ -15,33 +15,69 @@ pub(crate) struct Load {
     pub(crate) refused: usize,
 }
 
+/// Requests that have to be refused.
+pub(crate) struct Flood {
+    pub(crate) connections: usize,
+    pub(crate) requests: Vec<Bytes>,
+}
+
 /// Sends all requests over `connections` connections; every answer must be a 200 or a 503.
 pub(crate) fn drive(port: u16, connections: usize, requests: Vec<Bytes>) -> Load {
+    drive_beside(port, connections, requests, Flood { connections: 0, requests: Vec::new() }).0
+}
+
+/// The same while a flood goes on, which begins at the same time; how many of it were refused.
+pub(crate) fn drive_beside(
+    port: u16,
+    connections: usize,
+    requests: Vec<Bytes>,
+    flood: Flood,
+) -> (Load, usize) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let requests = Arc::new(requests);
-        let next = Arc::new(AtomicUsize::new(0));
-        let mut streams = Vec::new();
-        for _ in 0..connections {
-            let stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
-            stream.set_nodelay(true).unwrap();
-            streams.push(stream);
-        }
+        let total = requests.len();
+        let (ours, theirs) = (connect(port, connections).await, connect(port, flood.connections).await);
         let before = Instant::now();
-        let clients: Vec<_> = streams
-            .into_iter()
-            .map(|stream| tokio::spawn(client(stream, Arc::clone(&requests), Arc::clone(&next))))
-            .collect();
-        let mut times = Vec::with_capacity(requests.len());
-        for client in clients {
+        let flooding = begin(theirs, flood.requests, "HTTP/1.1 401");
+        let mut times = Vec::with_capacity(total);
+        for client in begin(ours, requests, "HTTP/1.1 200") {
             times.extend(client.await.unwrap());
         }
-        let refused = requests.len() - times.len();
-        Load { per_second: times.len() as f64 / before.elapsed().as_secs_f64(), times, refused }
+        let per_second = times.len() as f64 / before.elapsed().as_secs_f64();
+        let mut refused = 0;
+        for client in flooding {
+            refused += client.await.unwrap().len();
+        }
+        (Load { per_second, refused: total - times.len(), times }, refused)
     })
 }
 
-async fn client(mut stream: TcpStream, requests: Arc<Vec<Bytes>>, next: Arc<AtomicUsize>) -> Vec<Duration> {
+async fn connect(port: u16, connections: usize) -> Vec<TcpStream> {
+    let mut streams = Vec::new();
+    for _ in 0..connections {
+        let stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        streams.push(stream);
+    }
+    streams
+}
+
+fn begin(
+    streams: Vec<TcpStream>,
+    requests: Vec<Bytes>,
+    expected: &'static str,
+) -> Vec<tokio::task::JoinHandle<Vec<Duration>>> {
+    let (requests, next) = (Arc::new(requests), Arc::new(AtomicUsize::new(0)));
+    let client = |stream| tokio::spawn(client(stream, Arc::clone(&requests), Arc::clone(&next), expected));
+    streams.into_iter().map(client).collect()
+}
+
+async fn client(
+    mut stream: TcpStream,
+    requests: Arc<Vec<Bytes>>,
+    next: Arc<AtomicUsize>,
+    expected: &'static str,
+) -> Vec<Duration> {
     let mut times = Vec::new();
     let mut buffer = vec![0; 4096];
     while let Some(request) = requests.get(next.fetch_add(1, Ordering::Relaxed)) {
@@ -60,7 +96,7 @@ async fn client(mut stream: TcpStream, requests: Arc<Vec<Bytes>>, next: Arc<Atom
             tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         }
-        assert!(buffer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&buffer[..filled]));
+        assert!(buffer.starts_with(expected.as_bytes()), "{}", String::from_utf8_lossy(&buffer[..filled]));
         times.push(before.elapsed());
     }
     times

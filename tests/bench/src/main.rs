@@ -14,6 +14,7 @@ mod mapping;
 mod peer;
 mod stall;
 mod stats;
+mod verified;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -38,6 +39,9 @@ fn main() {
     );
     if all || what == "intake" {
         intake::run(rounds, peer);
+    }
+    if all || what == "verified" {
+        verified::run(rounds);
     }
     if all || what == "mapping" {
         mapping::run(rounds, peer);
