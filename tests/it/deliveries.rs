@@ -1,7 +1,7 @@
 //! Deliveries of webhooks beyond a plain event: lists of events, answers that wait, limits, secrets being replaced.
 
 use hmac::{Hmac, KeyInit, Mac};
-use karez_tests::{Daemon, Folder, Launch, Receiver, Reply, Request, json};
+use karez_tests::{Connection, Daemon, Folder, Launch, Receiver, Reply, Request, json};
 use sha2::Sha256;
 
 fn signed(path: &str, secret: &str, body: &str) -> Request {
@@ -152,4 +152,91 @@ fn the_metrics_say_which_secret_is_still_in_use() {
     };
     assert!(last(1) > 0 && last(0) == 0);
     assert_eq!(daemon.records("out.ndjson"), [json!({"by": "1"})]);
+}
+
+#[test]
+fn a_form_becomes_an_object_and_is_signed_as_it_came() {
+    let pipeline = "source: {webhook: {path: /form, verify: {hmac: {algorithm: sha256, header: X-Signature, secret: s}}, \
+                    delivery_id: $.id}, decode: form}\nsink: {files: {path: out.ndjson}}\n";
+    let daemon = Daemon::start(Folder::new().with("form", pipeline));
+    let form = |body: &str| {
+        signed("/webhooks/form", "s", body).header("Content-Type", "application/x-www-form-urlencoded")
+    };
+    assert_eq!(daemon.send(&form("id=1&text=a+%C3%A4&tag=x&tag=y")).status, 200);
+    assert_eq!(
+        daemon.send(&signed("/webhooks/form", "s", r#"{"id": 2}"#)).status,
+        200,
+        "it says that it is JSON"
+    );
+    daemon.drained("form");
+    let first = json!({"id": "1", "text": "a ä", "tag": ["x", "y"]});
+    assert_eq!(daemon.records("out.ndjson"), [first, json!({"id": 2})]);
+}
+
+/// A request in pieces of its own, as clients may send it.
+fn raw(daemon: &Daemon, head: &str, body: &[u8]) -> u16 {
+    let mut connection = Connection::open(daemon.ingress()).unwrap();
+    let head =
+        format!("POST /webhooks/raw HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n{head}\r\n\r\n");
+    connection.write(head.as_bytes()).unwrap();
+    connection.write(body).unwrap();
+    connection.answer().unwrap().status
+}
+
+#[test]
+fn a_body_is_judged_as_it_arrives_whatever_its_bytes() {
+    let pipeline = "source: {webhook: {path: /raw, verify: {hmac: {algorithm: sha256, header: X-Signature, secret: s}}}}\n\
+                    sink: {files: {path: out.ndjson}}\n";
+    let daemon = Daemon::start(Folder::new().with("raw", pipeline));
+    let code = |body: &[u8]| {
+        let mut mac = Hmac::<Sha256>::new_from_slice(b"s").unwrap();
+        mac.update(body);
+        hex::encode(mac.finalize().into_bytes())
+    };
+    let body: &[u8] = br#"{"id": 1}"#;
+    let (right, length) = (code(body), body.len());
+    let chunked = b"4\r\n{\"id\r\n5\r\n\": 1}\r\n0\r\n\r\n";
+    assert_eq!(raw(&daemon, &format!("Transfer-Encoding: chunked\r\nX-Signature: {right}"), chunked), 200);
+    let upper = right.to_uppercase();
+    assert_eq!(raw(&daemon, &format!("Content-Length: {length}\r\nX-Signature: {upper}"), body), 200);
+    for (what, codes) in [
+        ("cut off", vec![right[..62].to_owned()]),
+        ("too long", vec![format!("{right}00")]),
+        ("empty", vec![String::new()]),
+        ("twice", vec![right.clone(), right.clone()]),
+        ("wrong and right", vec![code(b"x"), right.clone()]),
+        ("missing", vec![]),
+    ] {
+        let lines: String = codes.iter().map(|code| format!("\r\nX-Signature: {code}")).collect();
+        assert_eq!(raw(&daemon, &format!("Content-Length: {length}{lines}"), body), 401, "{what}");
+    }
+    // Verified, and then still no JSON: the sender's fault, counted and never in.
+    for (what, body) in
+        [("not UTF-8", &b"{\"a\": \"\xff\"}"[..]), ("with a byte order mark", b"\xef\xbb\xbf{\"id\": 1}")]
+    {
+        let head = format!("Content-Length: {}\r\nX-Signature: {}", body.len(), code(body));
+        assert_eq!(raw(&daemon, &head, body), 400, "{what}");
+        let head = format!("Content-Length: {}\r\nX-Signature: {right}", body.len());
+        assert_eq!(raw(&daemon, &head, body), 401, "{what}: proof comes first");
+    }
+    assert_eq!(
+        raw(
+            &daemon,
+            &format!("Content-Length: {length}\r\nContent-Encoding: gzip\r\nX-Signature: {right}"),
+            body
+        ),
+        415
+    );
+    let mut connection = Connection::open(daemon.ingress()).unwrap();
+    let expecting = format!(
+        "POST /webhooks/raw HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nExpect: 100-continue\r\n\
+         Content-Length: {length}\r\nX-Signature: {right}\r\n\r\n"
+    );
+    connection.write(expecting.as_bytes()).unwrap();
+    assert_eq!(connection.line().unwrap().as_deref(), Some("HTTP/1.1 100 Continue"));
+    assert_eq!(connection.line().unwrap().as_deref(), Some(""));
+    connection.write(body).unwrap();
+    assert_eq!(connection.answer().unwrap().status, 200);
+    daemon.drained("raw");
+    assert_eq!(daemon.records("out.ndjson").len(), 3);
 }

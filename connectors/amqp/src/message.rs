@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue};
-use karez_api::{Body, Decode, Form, Meta, Millis, Record, RecordId};
+use karez_api::{Body, Decode, Meta, Millis, Record, RecordId};
 use lapin::message::Delivery;
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use uuid::{NoContext, Timestamp, Uuid};
@@ -37,12 +37,7 @@ impl Reading {
         if delivery.redelivered {
             meta.extra.insert("redelivered".into(), true.into());
         }
-        let form = match self.decode {
-            Decode::Json => Form::Json,
-            Decode::Text => Form::Text,
-            Decode::Bytes => Form::Opaque,
-        };
-        Record::new(Body::from_bytes(form, delivery.data.into()), meta)
+        Record::new(Body::from_bytes(self.decode.form(), delivery.data.into()), meta)
     }
 }
 

@@ -115,7 +115,9 @@ fn body(encode: Encode, record: &Record) -> Result<Bytes, Fault> {
     let body = record.body();
     let unfit = |error| Fault::validation("encode", error);
     match (encode, body.form()) {
-        (Encode::Json, Form::Json) | (Encode::Text, Form::Text | Form::Opaque) => Ok(body.bytes().clone()),
+        (Encode::Json, Form::Json) | (Encode::Text, Form::Text | Form::Urlencoded | Form::Opaque) => {
+            Ok(body.bytes().clone())
+        }
         (Encode::Json | Encode::Ndjson, _) => body.json_line().map_err(unfit),
         (Encode::Text, Form::Json) => match body.tree().map_err(unfit)? {
             Json::String(text) => Ok(Bytes::copy_from_slice(text.as_bytes())),

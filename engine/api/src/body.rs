@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
-use crate::{Json, JsonError, json};
+use crate::{Json, JsonError, JsonMap, json};
 
 /// What the bytes of a body are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,6 +14,9 @@ pub enum Form {
     Json,
     /// UTF-8 text; its tree is one JSON string.
     Text,
+    /// `a=1&b=2`, as browsers and some providers send it; its tree is an object of texts, a list where a name stands
+    /// several times.
+    Urlencoded,
     /// Bytes with no meaning to the engine; there is no tree.
     Opaque,
 }
@@ -64,6 +67,7 @@ impl Body {
             Form::Text => std::str::from_utf8(bytes)
                 .map(|text| Json::String(text.to_owned()))
                 .map_err(|_| unplaced("text is not UTF-8")),
+            Form::Urlencoded => Ok(urlencoded(bytes)),
             Form::Opaque => Err(unplaced("body is raw bytes; decode it as json or text first")),
         }
     }
@@ -125,6 +129,22 @@ impl Body {
     }
 }
 
+/// Never refused (WHATWG URL §5.1): what cannot be decoded stays as it is.
+fn urlencoded(bytes: &[u8]) -> Json {
+    let mut fields = JsonMap::new();
+    for (name, value) in form_urlencoded::parse(bytes) {
+        let value = Json::String(value.into_owned());
+        match fields.get_mut(&*name) {
+            None => {
+                fields.insert(name.into_owned(), value);
+            }
+            Some(Json::Array(values)) => values.push(value),
+            Some(first) => *first = Json::Array(vec![first.take(), value]),
+        }
+    }
+    Json::Object(fields)
+}
+
 fn tree_weight(tree: &Json) -> usize {
     match tree {
         Json::Null | Json::Bool(_) | Json::Number(_) => 32,
@@ -139,5 +159,24 @@ fn tree_weight(tree: &Json) -> usize {
 impl std::fmt::Debug for Body {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{:?}({} bytes)", self.0.form, self.bytes().len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_form_is_an_object_of_texts() {
+        for (text, tree) in [
+            ("", r#"{}"#),
+            ("a=1&b=%C3%A4+%2B&a=2&a=&c", r#"{"a":["1","2",""],"b":"ä +","c":""}"#),
+            ("a=%zz%ff", "{\"a\":\"%zz\u{fffd}\"}"),
+        ] {
+            let body = Body::from_bytes(Form::Urlencoded, Bytes::from_static(text.as_bytes()));
+            assert_eq!(body.tree().unwrap().to_string(), tree, "{text}");
+            assert_eq!(body.json_line().unwrap(), tree);
+            assert_eq!(body.bytes(), text, "they arrived like that");
+        }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::{Clock, Fault, Ingress, Intake, Record, Tasks};
+use crate::{Clock, Fault, Form, Ingress, Intake, Record, Tasks};
 
 /// The unit of order inside a source: a partition, a queue, a file. Equal names are one lane.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -146,8 +146,23 @@ pub trait Unpack: Send + Sync {
 pub enum Decode {
     Json,
     Text,
+    /// `a=1&b=2`: an object of texts. A request that says it is JSON is read as that.
+    Form,
     /// Kept as they are; steps cannot look inside.
     Bytes,
+}
+
+impl Decode {
+    /// What bytes become.
+    #[must_use]
+    pub fn form(self) -> Form {
+        match self {
+            Self::Json => Form::Json,
+            Self::Text => Form::Text,
+            Self::Form => Form::Urlencoded,
+            Self::Bytes => Form::Opaque,
+        }
+    }
 }
 
 /// Something that only one holder in the process may have.

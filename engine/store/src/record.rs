@@ -34,6 +34,7 @@ pub(crate) fn encode(out: &mut Vec<u8>, record: &Record) {
         Form::Json => 0,
         Form::Text => 1,
         Form::Opaque => 2,
+        Form::Urlencoded => 3,
     });
     put_id(out, &meta.id, 0);
     put_text(out, &meta.source);
@@ -138,6 +139,7 @@ pub(crate) fn decode(bytes: &Bytes) -> Option<Record> {
         0 => Form::Json,
         1 => Form::Text,
         2 => Form::Opaque,
+        3 => Form::Urlencoded,
         _ => return None,
     };
     let meta = take_meta(&mut reader)?;

@@ -23,32 +23,44 @@ pub(crate) struct Flood {
 
 /// Sends all requests over `connections` connections; every answer must be a 200 or a 503.
 pub(crate) fn drive(port: u16, connections: usize, requests: Vec<Bytes>) -> Load {
-    drive_beside(port, connections, requests, Flood { connections: 0, requests: Vec::new() }).0
+    let nobody = Flood { connections: 0, requests: Vec::new() };
+    drive_beside(port, connections, Duration::ZERO, requests, nobody).load
 }
 
-/// The same while a flood goes on, which begins at the same time; how many of it were refused.
+/// What came of a load with a flood beside it.
+pub(crate) struct Beside {
+    pub(crate) load: Load,
+    pub(crate) flood_refused: usize,
+}
+
+/// With a pause before each request; ends with the flood, if there is one.
 pub(crate) fn drive_beside(
     port: u16,
     connections: usize,
+    pause: Duration,
     requests: Vec<Bytes>,
     flood: Flood,
-) -> (Load, usize) {
+) -> Beside {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let total = requests.len();
         let (ours, theirs) = (connect(port, connections).await, connect(port, flood.connections).await);
         let before = Instant::now();
-        let flooding = begin(theirs, flood.requests, "HTTP/1.1 401");
-        let mut times = Vec::with_capacity(total);
-        for client in begin(ours, requests, "HTTP/1.1 200") {
+        let forged = begin(theirs, Duration::ZERO, flood.requests, "HTTP/1.1 401");
+        let sent = begin(ours, pause, requests, "HTTP/1.1 200");
+        let (is_flood, mut flood_refused) = (!forged.clients.is_empty(), 0);
+        for client in forged.clients {
+            flood_refused += client.await.unwrap().len();
+        }
+        if is_flood {
+            sent.next.store(usize::MAX / 2, Ordering::Relaxed);
+        }
+        let mut times = Vec::new();
+        for client in sent.clients {
             times.extend(client.await.unwrap());
         }
         let per_second = times.len() as f64 / before.elapsed().as_secs_f64();
-        let mut refused = 0;
-        for client in flooding {
-            refused += client.await.unwrap().len();
-        }
-        (Load { per_second, refused: total - times.len(), times }, refused)
+        let refused = if is_flood { 0 } else { sent.total - times.len() };
+        Beside { load: Load { per_second, times, refused }, flood_refused }
     })
 }
 
@@ -62,18 +74,23 @@ async fn connect(port: u16, connections: usize) -> Vec<TcpStream> {
     streams
 }
 
-fn begin(
-    streams: Vec<TcpStream>,
-    requests: Vec<Bytes>,
-    expected: &'static str,
-) -> Vec<tokio::task::JoinHandle<Vec<Duration>>> {
-    let (requests, next) = (Arc::new(requests), Arc::new(AtomicUsize::new(0)));
-    let client = |stream| tokio::spawn(client(stream, Arc::clone(&requests), Arc::clone(&next), expected));
-    streams.into_iter().map(client).collect()
+/// Clients at work.
+struct Sent {
+    total: usize,
+    next: Arc<AtomicUsize>,
+    clients: Vec<tokio::task::JoinHandle<Vec<Duration>>>,
+}
+
+fn begin(streams: Vec<TcpStream>, pause: Duration, requests: Vec<Bytes>, expected: &'static str) -> Sent {
+    let (total, requests, next) = (requests.len(), Arc::new(requests), Arc::<AtomicUsize>::default());
+    let client =
+        |stream| tokio::spawn(client(stream, pause, Arc::clone(&requests), Arc::clone(&next), expected));
+    Sent { total, clients: streams.into_iter().map(client).collect(), next }
 }
 
 async fn client(
     mut stream: TcpStream,
+    pause: Duration,
     requests: Arc<Vec<Bytes>>,
     next: Arc<AtomicUsize>,
     expected: &'static str,
@@ -81,6 +98,9 @@ async fn client(
     let mut times = Vec::new();
     let mut buffer = vec![0; 4096];
     while let Some(request) = requests.get(next.fetch_add(1, Ordering::Relaxed)) {
+        if !pause.is_zero() {
+            tokio::time::sleep(pause).await;
+        }
         let before = Instant::now();
         stream.write_all(request).await.unwrap();
         let mut filled = 0;

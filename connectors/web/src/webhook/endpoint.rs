@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use ::http::{HeaderMap, header};
+use ::http::{HeaderMap, StatusCode, header};
 use async_trait::async_trait;
 use bytes::Bytes;
 use karez_api::{
@@ -197,14 +197,6 @@ impl Webhooks {
         (wanted && record.body().tree().is_ok()).then_some(record)
     }
 
-    fn form(&self) -> Form {
-        match self.decode {
-            Decode::Json => Form::Json,
-            Decode::Text => Form::Text,
-            Decode::Bytes => Form::Opaque,
-        }
-    }
-
     fn look_into(&self, refusal: &Refusal, parts: &::http::request::Parts, body: Option<&Bytes>) {
         let known = || self.outside.as_ref().map(|outside| outside.keys.known()).unwrap_or_default();
         let looked = |case| self.watch.look_into(case, refusal, (parts, body), known, &*self.clock);
@@ -246,38 +238,41 @@ impl Endpoint for Webhooks {
 
     async fn call(&self, head: RequestHead, body: Bytes) -> Response {
         let begun = self.clock.instant();
-        let answer = self.answer(head, body).await;
-        self.intake.took(self.clock.instant().saturating_duration_since(begun));
-        answer
+        match self.admit_and_accept(head, body).await {
+            Ok(answer) => {
+                self.intake.took(self.clock.instant().saturating_duration_since(begun));
+                answer
+            }
+            Err(refusal) => self.refuse(refusal),
+        }
     }
 }
 
 impl Webhooks {
-    async fn answer(&self, head: RequestHead, body: Bytes) -> Response {
+    async fn admit_and_accept(&self, head: RequestHead, body: Bytes) -> Result<Response, Refusal> {
         // The rest of the head was judged when it was admitted.
-        let body = Body::from_bytes(self.form(), body);
+        let body = Body::from_bytes(form(&head.parts.headers, self.decode), body);
         let incoming = match self.admitted(&head, &body).await {
             Ok(Admitted::Delivery(verified)) => {
                 self.intake.verified(&verified);
-                self.incoming(head.parts.headers, body, verified)
+                self.incoming(head.parts.headers, body, verified)?
             }
-            Ok(Admitted::Handshake(answered)) => {
-                return self.answered(*answered).await.unwrap_or_else(|refusal| self.refuse(refusal));
-            }
+            Ok(Admitted::Handshake(answered)) => return self.answered(*answered).await,
             Err(refusal) => {
                 self.look_into(&refusal, &head.parts, Some(body.bytes()));
-                Err(refusal)
+                drop(body);
+                if let (StatusCode::UNAUTHORIZED, Some(wait)) = (refusal.response.status(), self.gate.brake())
+                {
+                    self.clock.sleep(wait).await;
+                }
+                return Err(refusal);
             }
-        };
-        let incoming = match incoming {
-            Ok(incoming) => incoming,
-            Err(refusal) => return self.refuse(refusal),
         };
         let accepted = self.intake.accept(incoming).await;
         if let Accepted::Undecodable(_) = accepted {
             self.intake.refused("undecodable");
         }
-        answer::accepted(&accepted, &self.parts.respond)
+        Ok(answer::accepted(&accepted, &self.parts.respond))
     }
 }
 
@@ -311,16 +306,34 @@ fn media_type(headers: &HeaderMap, fits: impl Fn(&str) -> bool) -> Result<(), Re
             true => Err(answer::unsupported("media_type", "content-type stands twice")),
         };
     };
-    let text = first.to_str().unwrap_or_default();
-    let essence = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    match fits(&essence) {
+    match fits(&essence(first.to_str().unwrap_or_default())) {
         true => Ok(()),
         false => Err(answer::unsupported("media_type", "content-type does not fit; send application/json")),
     }
 }
 
+/// Who sends forms may send JSON as well, and says so.
+fn form(headers: &HeaderMap, decode: Decode) -> Form {
+    let says_json = || {
+        let text = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        text.is_some_and(|text| is_json(&essence(text)))
+    };
+    match decode {
+        Decode::Form if says_json() => Form::Json,
+        decode => decode.form(),
+    }
+}
+
+fn essence(content_type: &str) -> String {
+    content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+fn is_json(essence: &str) -> bool {
+    essence == "application/json" || essence.ends_with("+json")
+}
+
 fn fits(essence: &str, decode: Decode) -> bool {
-    let json = essence == "application/json" || essence.ends_with("+json");
+    let json = is_json(essence);
     match decode {
         Decode::Json => json,
         Decode::Text => {
@@ -331,6 +344,7 @@ fn fits(essence: &str, decode: Decode) -> bool {
                     "application/xml" | "application/x-www-form-urlencoded" | "application/x-ndjson"
                 )
         }
+        Decode::Form => json || essence == "application/x-www-form-urlencoded",
         Decode::Bytes => true,
     }
 }

@@ -199,6 +199,9 @@ async fn a_media_type_fits_what_is_decoded() {
         (Decode::Text, "application/x-www-form-urlencoded", 200),
         (Decode::Text, "application/soap+xml", 200),
         (Decode::Text, "image/png", 415),
+        (Decode::Form, "application/x-www-form-urlencoded", 200),
+        (Decode::Form, "application/json; charset=utf-8", 200),
+        (Decode::Form, "text/plain", 415),
         (Decode::Bytes, "image/png", 200),
     ] {
         let webhook = Running::start(open(json!({})), decode).await;

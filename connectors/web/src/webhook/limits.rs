@@ -89,6 +89,13 @@ fn quota(rate: Rate, burst: Option<NonZeroU32>) -> Option<Quota> {
     Quota::with_period(period).map(|quota| quota.allow_burst(burst.unwrap_or(in_a_second)))
 }
 
+/// Requests without proof that are answered at once, in a second.
+const FREE_REFUSALS: NonZeroU32 = NonZeroU32::new(50).unwrap();
+
+/// How long each of those beyond waits for its answer: who tries secrets, or only wants to be in the way, gets no further
+/// than this, and leaves the processor to the others.
+const SLOWED: Duration = Duration::from_millis(100);
+
 /// Why a request is turned away.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Turned {
@@ -109,6 +116,7 @@ pub(super) struct Gate {
     per_peer: Option<PerPeer>,
     /// Of peers beyond those that are counted one by one.
     others: Option<All>,
+    refusals: All,
 }
 
 impl Gate {
@@ -118,6 +126,7 @@ impl Gate {
         Self {
             all: limits.all.map(direct),
             others: limits.per_peer.map(direct),
+            refusals: direct(Quota::per_second(FREE_REFUSALS)),
             per_peer: limits
                 .per_peer
                 .map(|quota| RateLimiter::new(quota, HashMapStateStore::default(), clock.clone())),
@@ -139,6 +148,11 @@ impl Gate {
             Some(Err(early)) => Err(self.later(&early)),
             Some(Ok(())) | None => Ok(()),
         }
+    }
+
+    /// How long a request without proof waits for its answer.
+    pub(super) fn brake(&self) -> Option<Duration> {
+        self.refusals.check().err().map(|_| SLOWED)
     }
 
     fn peer(&self, peer: IpAddr) -> Result<(), Turned> {

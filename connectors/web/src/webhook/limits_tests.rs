@@ -56,3 +56,14 @@ fn what_is_remembered_of_peers_is_bounded() {
     let limiter = gate.per_peer.as_ref().unwrap();
     assert!(limiter.len() <= MOST_PEERS, "{}", limiter.len());
 }
+
+#[test]
+fn who_cannot_prove_anything_is_slowed_down_after_a_while() {
+    let clock = TestClock::default();
+    let gate = gate(&clock, &[], None, None);
+    let slowed = |n: u32| (0..n).filter(|_| gate.brake().is_some()).count();
+    assert_eq!(slowed(FREE_REFUSALS.get()), 0);
+    assert_eq!(slowed(3), 3);
+    clock.pass(Duration::from_secs(1));
+    assert_eq!(slowed(FREE_REFUSALS.get()), 0);
+}

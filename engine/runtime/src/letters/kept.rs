@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
-use karez_api::{Body, Form, JsonMap, Meta, MetaFault, Millis, Record, RecordId};
+use karez_api::{Body, Form, JsonMap, Meta, MetaFault, Millis, Record, RecordId, Signature};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
@@ -45,6 +45,7 @@ impl KeptRecord {
         };
         let form = match self.form.as_str() {
             "text" => Form::Text,
+            "form" => Form::Urlencoded,
             "bytes" => Form::Opaque,
             _ => Form::Json,
         };
@@ -56,6 +57,7 @@ fn form_name(form: Form) -> &'static str {
     match form {
         Form::Json => "json",
         Form::Text => "text",
+        Form::Urlencoded => "form",
         Form::Opaque => "bytes",
     }
 }
@@ -85,6 +87,9 @@ pub(crate) fn meta_json(meta: &Meta) -> Json {
     put("event_type", json!(meta.event_type.as_deref()));
     put("delivery_id", json!(meta.delivery_id.as_deref()));
     put("attempt", json!(meta.attempt));
+    if let Some(Signature { secret, at }) = meta.signature {
+        put("signature", json!({"secret": secret, "at": at.map(|at| at.0)}));
+    }
     if !meta.headers.is_empty() {
         let headers: JsonMap = meta
             .headers
@@ -143,6 +148,11 @@ pub(crate) fn overlay_meta(meta: &mut Meta, json: &Json) {
     meta.event_type = text("event_type").or(meta.event_type.take());
     meta.delivery_id = text("delivery_id").or(meta.delivery_id.take());
     meta.attempt = small("attempt").or(meta.attempt);
+    if let Some(signature) = json["signature"].as_object() {
+        let number = |name: &str| signature.get(name).and_then(Json::as_u64);
+        let secret = number("secret").and_then(|secret| u16::try_from(secret).ok());
+        meta.signature = Some(Signature { secret, at: number("at").map(Millis) });
+    }
     meta.key = text("key").or(meta.key.take());
     meta.partition = small("partition").or(meta.partition);
     meta.offset = json["offset"].as_u64().or(meta.offset);
