@@ -87,14 +87,23 @@ impl Rig {
 
     /// Starts the daemon; it is ready when this returns, or there is a violation.
     pub fn start(&mut self) -> bool {
+        match self.try_start() {
+            Ok(()) => true,
+            Err(why) => {
+                self.violations.push(format!("does not start: {}", tail(&why, 600)));
+                false
+            }
+        }
+    }
+
+    /// # Errors
+    /// It ended, or is not ready in time, and what it said.
+    pub fn try_start(&mut self) -> Result<(), String> {
         self.lives += 1;
         self.last_start = Some(Instant::now());
-        if let Err(why) = self.daemon.try_restart(RECOVER) {
-            self.violations.push(format!("does not start: {}", tail(&why, 600)));
-            return false;
-        }
+        self.daemon.try_restart(RECOVER)?;
         self.follow();
-        true
+        Ok(())
     }
 
     /// Senders learn where it listens.

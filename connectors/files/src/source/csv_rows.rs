@@ -164,13 +164,20 @@ impl CsvRows {
     fn row(&mut self, data: &Bytes, at: usize, base: u64, more: More, out: &mut Vec<Cut>) -> Row {
         let (mut used, mut texts, mut fields) = (at, 0, 0);
         self.reader.reset();
+        // The reader would take a byte order mark off each row, but only the first one has any: of others it is a part.
+        let is_part = base + at as u64 > 0 && data[at..].starts_with(BYTE_ORDER_MARK);
+        let mut until = if is_part { at + 1 } else { data.len() };
         loop {
-            let (result, n_in, n_text, n_ends) =
-                self.reader.read_record(&data[used..], &mut self.text[texts..], &mut self.ends[fields..]);
+            let (result, n_in, n_text, n_ends) = self.reader.read_record(
+                &data[used..until],
+                &mut self.text[texts..],
+                &mut self.ends[fields..],
+            );
             (used, texts, fields) = (used + n_in, texts + n_text, fields + n_ends);
             match result {
                 ReadRecordResult::OutputFull => self.text.resize(self.text.len() * 2, 0),
                 ReadRecordResult::OutputEndsFull => self.ends.resize(self.ends.len() * 2, 0),
+                ReadRecordResult::InputEmpty if until < data.len() => until = data.len(),
                 // Once more with no input tells the reader that the data ends.
                 ReadRecordResult::InputEmpty if more == More::Never => {}
                 ReadRecordResult::InputEmpty => return Row::Incomplete,
@@ -289,6 +296,16 @@ mod tests {
                 let starts: Vec<u64> = pieces.iter().map(|piece| piece.start).collect();
                 assert_eq!(starts, expected, "{step} bytes at a time, header: {header}");
             }
+        }
+    }
+
+    #[test]
+    fn a_mark_further_on_is_a_part_of_its_field() {
+        let text = "1\n\u{feff}2,3\n\u{feff}".as_bytes();
+        let row = |text: &str, line| (format!("[{text}]"), line);
+        let expected = [row("\"1\"", 1), row("\"\u{feff}2\",\"3\"", 2), row("\"\u{feff}\"", 3)];
+        for size in 1..=text.len() {
+            assert_eq!(cut(text, size, false), expected, "in pieces of {size}");
         }
     }
 
