@@ -4,7 +4,7 @@ use bytes::Bytes;
 use csv_core::ReadRecordResult;
 use karez_api::{Body, Form, Json, JsonMap};
 
-use super::frame::{BYTE_ORDER_MARK, Cut, KEPT_OF_TOO_LONG, More, Refusal, is_full, too_long};
+use super::frame::{BYTE_ORDER_MARK, Cut, KEPT_OF_TOO_LONG, More, Refusal, awaits_mark, is_full, too_long};
 
 /// How the table is written.
 #[derive(Debug, Clone, Copy)]
@@ -95,7 +95,7 @@ impl CsvRows {
 
     pub(crate) fn cut(&mut self, data: &Bytes, base: u64, more: More, out: &mut Vec<Cut>) -> usize {
         // The first row begins with the mark, if there is one: without anything behind it, there is no row yet.
-        if base == 0 && more == More::Possible && BYTE_ORDER_MARK.starts_with(data) {
+        if awaits_mark(data, base, more) {
             return 0;
         }
         let mut at = 0;

@@ -17,6 +17,11 @@ pub(crate) const KEPT_OF_TOO_LONG: usize = 64 << 10;
 /// What some programs write at the start of UTF-8 text; no part of it.
 pub(crate) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
+/// Whether all there is of a file may be the beginning of such a mark: nothing can be said of its first record yet.
+pub(crate) fn awaits_mark(data: &[u8], base: u64, more: More) -> bool {
+    base == 0 && more == More::Possible && BYTE_ORDER_MARK.starts_with(data)
+}
+
 /// Whether more bytes can follow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum More {

@@ -5,7 +5,7 @@
 use bytes::Bytes;
 use karez_api::{Body, Form};
 
-use super::frame::{BYTE_ORDER_MARK, Cut, KEPT_OF_TOO_LONG, More, Refusal, is_full, too_long};
+use super::frame::{BYTE_ORDER_MARK, Cut, KEPT_OF_TOO_LONG, More, Refusal, awaits_mark, is_full, too_long};
 
 /// Between which tokens the reader stands; its number is saved with positions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +55,9 @@ impl JsonValues {
     }
 
     pub(crate) fn cut(&mut self, data: &Bytes, base: u64, more: More, out: &mut Vec<Cut>) -> usize {
+        if awaits_mark(data, base, more) {
+            return 0;
+        }
         let mut at = 0;
         if base == 0 && data.starts_with(BYTE_ORDER_MARK) {
             at = BYTE_ORDER_MARK.len();
