@@ -122,6 +122,11 @@ impl Verifier {
         }
     }
 
+    /// Whether who is let in has proved anything.
+    pub(super) fn proves(&self) -> bool {
+        !matches!(self, Self::None)
+    }
+
     /// All that can be said before the body is read.
     ///
     /// # Errors
