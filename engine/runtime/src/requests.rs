@@ -115,7 +115,8 @@ impl RequestReading {
     /// Whether there was any.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.verified == 0 && self.refused.is_empty() && self.answered.is_empty()
+        let taken = self.answer_time.buckets.iter().any(|count| *count > 0);
+        !taken && self.verified == 0 && self.refused.is_empty() && self.answered.is_empty()
     }
 }
 
