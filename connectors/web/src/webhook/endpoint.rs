@@ -301,14 +301,12 @@ fn encoding(headers: &HeaderMap) -> Result<(), Refusal> {
 }
 
 fn media_type(headers: &HeaderMap, fits: impl Fn(&str) -> bool) -> Result<(), Refusal> {
-    let mut given = headers.get_all(header::CONTENT_TYPE).iter();
-    let (Some(first), None) = (given.next(), given.next()) else {
-        return match headers.contains_key(header::CONTENT_TYPE) {
-            false => Ok(()),
-            true => Err(answer::unsupported("media_type", "content-type stands twice")),
-        };
-    };
-    match fits(&essence(first.to_str().unwrap_or_default())) {
+    match headers.get_all(header::CONTENT_TYPE).iter().count() {
+        0 => return Ok(()),
+        1 => {}
+        _ => return Err(answer::unsupported("media_type", "content-type stands twice")),
+    }
+    match fits(&self::headers::media_type(headers).unwrap_or_default()) {
         true => Ok(()),
         false => Err(answer::unsupported("media_type", "content-type does not fit; send application/json")),
     }
@@ -316,18 +314,11 @@ fn media_type(headers: &HeaderMap, fits: impl Fn(&str) -> bool) -> Result<(), Re
 
 /// Who sends forms may send JSON as well, and says so.
 fn form(headers: &HeaderMap, decode: Decode) -> Form {
-    let says_json = || {
-        let text = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        text.is_some_and(|text| is_json(&essence(text)))
-    };
+    let says_json = || self::headers::media_type(headers).is_some_and(|given| is_json(&given));
     match decode {
         Decode::Form if says_json() => Form::Json,
         decode => decode.form(),
     }
-}
-
-fn essence(content_type: &str) -> String {
-    content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
 
 fn is_json(essence: &str) -> bool {
@@ -341,12 +332,9 @@ fn fits(essence: &str, decode: Decode) -> bool {
         Decode::Text => {
             json || essence.starts_with("text/")
                 || essence.ends_with("+xml")
-                || matches!(
-                    essence,
-                    "application/xml" | "application/x-www-form-urlencoded" | "application/x-ndjson"
-                )
+                || matches!(essence, "application/xml" | self::headers::FORM | "application/x-ndjson")
         }
-        Decode::Form => json || essence == "application/x-www-form-urlencoded",
+        Decode::Form => json || essence == self::headers::FORM,
         Decode::Bytes => true,
     }
 }

@@ -5,6 +5,20 @@ use ::http::{HeaderMap, HeaderName, header};
 const CREDENTIALS: [HeaderName; 4] =
     [header::AUTHORIZATION, header::PROXY_AUTHORIZATION, header::COOKIE, header::SET_COOKIE];
 
+/// The media type of a body without its parameters, in lower case; nothing where it is not said once and as text.
+pub(super) fn media_type(headers: &HeaderMap) -> Option<String> {
+    let mut given = headers.get_all(header::CONTENT_TYPE).iter();
+    let (Some(only), None) = (given.next(), given.next()) else { return None };
+    Some(only.to_str().ok()?.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
+}
+
+/// Whether a body says that it is `a=1&b=2`.
+pub(super) fn is_form(headers: &HeaderMap) -> bool {
+    media_type(headers).as_deref() == Some(FORM)
+}
+
+pub(super) const FORM: &str = "application/x-www-form-urlencoded";
+
 /// RFC 9110 §7.6.1, and what older senders add.
 const HOP_BY_HOP: [HeaderName; 6] = [
     header::CONNECTION,

@@ -29,7 +29,7 @@ pub(super) enum When {
     AfterDelivery,
 }
 
-#[derive(Deserialize, JsonSchema)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RespondMap {
     /// Default: `stored`.
@@ -61,13 +61,7 @@ impl RespondSpec {
     pub(super) fn check(self, cx: &Checker<'_>) -> Option<Respond> {
         let map = match self {
             Self::Map(map) => map,
-            Self::When(when) => RespondMap {
-                when,
-                timeout: None,
-                status: None,
-                headers: std::collections::BTreeMap::new(),
-                body: None,
-            },
+            Self::When(when) => RespondMap { when, ..RespondMap::default() },
         };
         map.check(cx)
     }

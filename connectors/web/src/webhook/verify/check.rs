@@ -82,7 +82,7 @@ impl Verify {
 
     /// The secrets as text, for handshakes that compute with them.
     pub(in super::super) fn secret_texts(&self) -> Vec<String> {
-        let own = [&self.hmac, &self.hash].into_iter().flatten().find_map(|spec| spec.with.secret.as_ref());
+        let own = self.mac().and_then(|spec| spec.with.secret.as_ref());
         let secrets = self.secret.as_ref().or(own);
         secrets.into_iter().flat_map(Secrets::texts).map(str::to_owned).collect()
     }

@@ -60,8 +60,8 @@ impl Verify {
 
     /// The list whose items are signed one by one, by a field of its first.
     pub(in super::super) fn lists(&self) -> Vec<BodyPath> {
-        let macs = [&self.hmac, &self.hash].into_iter().flatten().filter_map(|spec| spec.code.each.as_ref());
-        let each = macs.chain(self.token.iter().filter_map(|spec| spec.each.as_ref()));
+        let macs = self.mac().and_then(|spec| spec.code.each.as_ref());
+        let each = macs.into_iter().chain(self.token.iter().filter_map(|spec| spec.each.as_ref()));
         each.filter_map(|list| BodyPath::parse(&format!("{list}.0.id")).ok()).collect()
     }
 

@@ -65,6 +65,18 @@ pub(in super::super) struct Verify {
     pub(super) none: Option<NoneSpec>,
 }
 
+impl Verify {
+    /// The scheme with a shared secret that it is, if it is one.
+    pub(super) fn mac(&self) -> Option<&MacSpec> {
+        self.hmac.as_ref().or(self.hash.as_ref())
+    }
+
+    /// The scheme with a key of the sender's that it is, if it is one.
+    pub(super) fn signature(&self) -> Option<&KeySpec> {
+        self.ed25519.as_ref().or(self.ecdsa.as_ref()).or(self.rsa.as_ref())
+    }
+}
+
 #[derive(Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct PendingSpec {

@@ -34,8 +34,7 @@ impl Needs {
 impl Verify {
     /// What the scheme of a provider lacks.
     pub(in super::super::super) fn needs(&self) -> Needs {
-        let signature = [&self.ed25519, &self.ecdsa, &self.rsa].into_iter().find_map(Option::as_ref);
-        match (signature, &self.jwt, &self.none) {
+        match (self.signature(), &self.jwt, &self.none) {
             (Some(spec), ..) if spec.with.certificate.is_some() => Needs::Nothing,
             (Some(_), ..) => Needs::Key,
             (_, Some(jwt), _) if jwt.jwks.is_some() => Needs::Nothing,

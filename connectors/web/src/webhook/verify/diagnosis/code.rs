@@ -19,7 +19,7 @@ const PREFIXES: [&str; 9] =
 impl Case {
     pub(super) fn written_otherwise(&self) -> impl Iterator<Item = Suspicion> {
         let mut found = Vec::new();
-        if let Some(spec) = self.scheme.hmac.as_ref().or(self.scheme.hash.as_ref()) {
+        if let Some(spec) = self.scheme.mac() {
             for prefix in prefixes(&spec.code.prefix) {
                 for (algorithm, _) in ALGORITHMS {
                     found.extend(
@@ -28,8 +28,7 @@ impl Case {
                 }
             }
         }
-        let by_key = [&self.scheme.ed25519, &self.scheme.ecdsa, &self.scheme.rsa].into_iter().flatten();
-        for spec in by_key {
+        if let Some(spec) = self.scheme.signature() {
             let own = spec.code.encoding.unwrap_or(Encoding::Base64);
             for (encoding, name) in ENCODINGS.into_iter().filter(|(encoding, _)| *encoding != own) {
                 let mut scheme = self.scheme.clone();
@@ -97,10 +96,8 @@ fn prefixes(own: &str) -> impl Iterator<Item = &str> {
 impl Verify {
     /// The headers that its scheme looks for, in lower case.
     pub(in super::super::super) fn header_names(&self) -> Vec<String> {
-        let macs =
-            [&self.hmac, &self.hash].into_iter().flatten().filter_map(|spec| spec.code.header.as_ref());
-        let keys = [&self.ed25519, &self.ecdsa, &self.rsa].into_iter().flatten();
-        let lists = macs.chain(keys.filter_map(|spec| spec.code.header.as_ref())).flat_map(numbered);
+        let codes = [self.mac().map(|spec| &spec.code), self.signature().map(|spec| &spec.code)];
+        let lists = codes.into_iter().flatten().filter_map(|code| code.header.as_ref()).flat_map(numbered);
         let token = self.token.as_ref().filter(|spec| spec.query.is_none() && spec.body.is_none());
         let alone =
             token.map(|spec| &spec.header).into_iter().chain(self.jwt.as_ref().map(|spec| &spec.header));

@@ -2,9 +2,10 @@
 
 use std::borrow::Cow;
 
-use ::http::{HeaderName, header};
+use ::http::HeaderName;
 use karez_api::Json;
 
+use super::super::super::headers::is_form;
 use super::super::path::{BodyPath, plain};
 use super::super::request::Request;
 use super::Given;
@@ -187,9 +188,7 @@ fn sorted_form(request: &Request<'_>) -> Result<Vec<u8>, String> {
     if request.body.is_empty() {
         return Ok(Vec::new());
     }
-    let content_type = request.header(&header::CONTENT_TYPE).unwrap_or_default();
-    let essence = content_type.split(|byte| *byte == b';').next().unwrap_or_default();
-    if !essence.trim_ascii().eq_ignore_ascii_case(b"application/x-www-form-urlencoded") {
+    if !is_form(request.headers) {
         return Err("the body is neither a form nor signed in another way".into());
     }
     let mut pairs: Vec<_> = form_urlencoded::parse(request.body).collect();

@@ -1,9 +1,10 @@
 //! A request that can still be written to.
 
-use ::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use ::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use bytes::Bytes;
 use karez_api::{Body, Form, Json, Millis};
 
+use super::super::super::headers::is_form;
 use super::super::path::BodyPath;
 use super::super::place::Place;
 use super::super::request::Request;
@@ -93,8 +94,6 @@ impl Draft {
     }
 
     pub(super) fn is_form(&self) -> bool {
-        let essence = self.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        let essence = essence.and_then(|text| text.split(';').next()).unwrap_or_default().trim();
-        self.body.is_empty() || essence.eq_ignore_ascii_case("application/x-www-form-urlencoded")
+        self.body.is_empty() || is_form(&self.headers)
     }
 }
