@@ -45,7 +45,7 @@ pub use problem::{Key, Path, Problem, Severity};
 pub use record::{Origin, Record};
 pub use registry::{Build, Component, Registry, Role, SinkSpec, SourceSpec, StepSpec};
 pub use services::{Clock, Tasks};
-pub use settings::{ByteSize, Duration, Rate, Secret};
+pub use settings::{ByteSize, Duration, Network, Rate, Secret};
 pub use sink::{Delivery, Encode, Mark, Outcome, Shape, Sink, SinkContext, SinkPlan};
 pub use source::{
     Ack, Batch, Claim, Decode, Lane, NoAck, Opened, Position, Positions, Replay, Settled, Source,

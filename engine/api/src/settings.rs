@@ -1,8 +1,10 @@
 //! Types of settings that read the same in every component.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::time::Duration as StdDuration;
 
+use ipnet::IpNet;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 
@@ -93,6 +95,26 @@ impl std::str::FromStr for Rate {
             true => Ok(Self { interval: seconds / number }),
             false => Err(explain()),
         }
+    }
+}
+
+/// Addresses as written in a file: `192.0.2.0/24`, `2001:db8::/32`, or one alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Network(IpNet);
+
+impl std::str::FromStr for Network {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let alone = |_| text.parse::<IpAddr>().map(IpNet::from);
+        text.parse().or_else(alone).map(Self).map_err(|_| format!("{text:?} is not a network"))
+    }
+}
+
+impl Network {
+    /// Whether it has this address, also where that is an IPv4 one written as IPv6.
+    #[must_use]
+    pub fn contains(&self, address: IpAddr) -> bool {
+        self.0.contains(&address.to_canonical())
     }
 }
 

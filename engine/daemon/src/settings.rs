@@ -1,12 +1,11 @@
 //! Where the daemon's own settings come from: `karez.yaml`, then `KAREZ_*`, then flags; the later wins.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
-use ipnet::IpNet;
-use karez_api::{Json, JsonMap};
+use karez_api::{Json, JsonMap, Network};
 use serde::de::{Deserialize, Deserializer, Error};
 
 use crate::server::TlsFiles;
@@ -26,7 +25,7 @@ pub(crate) struct Layer {
     pub(crate) tls_key: Option<PathBuf>,
     pub(crate) tls_client_ca: Option<PathBuf>,
     #[serde(default, deserialize_with = "written_networks")]
-    pub(crate) trusted_proxies: Option<Vec<IpNet>>,
+    pub(crate) trusted_proxies: Option<Vec<Network>>,
     pub(crate) drain_timeout: Option<karez_api::Duration>,
 }
 
@@ -45,14 +44,11 @@ fn written_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<
 
 /// # Errors
 /// A sentence.
-fn network(text: &str) -> Result<IpNet, String> {
-    let alone = || text.parse::<IpAddr>().map(IpNet::from);
-    text.parse::<IpNet>()
-        .or_else(|_| alone())
-        .map_err(|_| format!("{text:?} is not a network; write an address and its bits, like 10.0.0.0/8"))
+fn network(text: &str) -> Result<Network, String> {
+    text.parse().map_err(|what| format!("{what}; write an address and its bits, like 10.0.0.0/8"))
 }
 
-fn written_networks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<IpNet>>, D::Error> {
+fn written_networks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<Network>>, D::Error> {
     let texts = Option::<Vec<String>>::deserialize(deserializer)?;
     let read = |texts: Vec<String>| texts.iter().map(|text| network(text)).collect::<Result<_, _>>();
     texts.map(read).transpose().map_err(D::Error::custom)
@@ -165,7 +161,7 @@ pub(crate) struct Settings {
     tls_certificate: Option<PathBuf>,
     tls_key: Option<PathBuf>,
     tls_client_ca: Option<PathBuf>,
-    pub(crate) trusted_proxies: Vec<IpNet>,
+    pub(crate) trusted_proxies: Vec<Network>,
     pub(crate) drain_timeout: Duration,
 }
 

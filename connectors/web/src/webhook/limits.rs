@@ -10,8 +10,7 @@ use governor::clock::Clock as _;
 use governor::state::keyed::HashMapStateStore;
 use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
-use ipnet::IpNet;
-use karez_api::{Checker, Clock, Path, Problem, Rate};
+use karez_api::{Checker, Clock, Network, Path, Problem, Rate};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -33,7 +32,7 @@ pub(super) struct LimitSpec {
 /// Checked `networks` and `request_limit`.
 #[derive(Default)]
 pub(super) struct Limits {
-    networks: Vec<IpNet>,
+    networks: Vec<Network>,
     all: Option<Quota>,
     per_peer: Option<Quota>,
 }
@@ -52,7 +51,7 @@ impl Limits {
         }
         let named = networks.unwrap_or_default();
         let read = |(index, text): (usize, &String)| network(cx, &at.index(index), text);
-        let found: Vec<IpNet> = named.iter().enumerate().filter_map(read).collect();
+        let found: Vec<Network> = named.iter().enumerate().filter_map(read).collect();
         let quota = |rate: Option<Rate>, burst| rate.and_then(|rate| quota(rate, burst));
         let burst = limit.as_ref().and_then(|limit| limit.burst);
         let limits = Self {
@@ -72,15 +71,14 @@ impl Limits {
     }
 }
 
-fn network(cx: &Checker<'_>, at: &Path, text: &str) -> Option<IpNet> {
-    let parsed = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
-    if parsed.is_err() {
+fn network(cx: &Checker<'_>, at: &Path, text: &str) -> Option<Network> {
+    let wrong = |what: String| {
         cx.report(
-            Problem::error("bad-network", at.clone(), format!("{text:?} is not a network"))
+            Problem::error("bad-network", at.clone(), what)
                 .help("write an address and how many of its bits count, like 192.0.2.0/24 or 2001:db8::/32"),
         );
-    }
-    parsed.ok().map(|network| network.trunc())
+    };
+    text.parse().map_err(wrong).ok()
 }
 
 fn quota(rate: Rate, burst: Option<NonZeroU32>) -> Option<Quota> {
@@ -140,7 +138,7 @@ impl Gate {
     pub(super) fn pass(&self, peer: IpAddr) -> Result<(), Turned> {
         let peer = peer.to_canonical();
         let networks = &self.limits.networks;
-        if !networks.is_empty() && !networks.iter().any(|network| network.contains(&peer)) {
+        if !networks.is_empty() && !networks.iter().any(|network| network.contains(peer)) {
             return Err(Turned::Away);
         }
         self.peer(peer)?;

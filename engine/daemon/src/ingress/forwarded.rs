@@ -3,16 +3,13 @@
 use std::net::{IpAddr, SocketAddr};
 
 use http::{HeaderMap, HeaderName};
-use ipnet::IpNet;
+use karez_api::Network;
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// The last address that no trusted proxy has: everything before it anybody could have written.
-pub(super) fn origin(peer: SocketAddr, headers: &HeaderMap, trusted: &[IpNet]) -> SocketAddr {
-    let is_ours = |address: IpAddr| {
-        let address = address.to_canonical();
-        trusted.iter().any(|network| network.contains(&address))
-    };
+pub(super) fn origin(peer: SocketAddr, headers: &HeaderMap, trusted: &[Network]) -> SocketAddr {
+    let is_ours = |address: IpAddr| trusted.iter().any(|network| network.contains(address));
     if trusted.is_empty() || !is_ours(peer.ip()) {
         return peer;
     }

@@ -11,8 +11,7 @@ use bytes::Bytes;
 use http::header::{CONNECTION, HeaderValue, RETRY_AFTER};
 use http::{Request, Response, StatusCode};
 use hyper::body::{Body, Incoming};
-use ipnet::IpNet;
-use karez_api::{Claim, Endpoint, Fault, Mount, RequestHead};
+use karez_api::{Claim, Endpoint, Fault, Mount, Network, RequestHead};
 
 use super::forwarded;
 use super::routes::Routes;
@@ -73,12 +72,12 @@ pub(crate) struct Ingress {
     bodies: Budget,
     detached: Detached,
     /// Networks of proxies that are believed when they say whom a request comes from.
-    trusted: Vec<IpNet>,
+    trusted: Vec<Network>,
 }
 
 impl Ingress {
     /// Must be made inside a runtime.
-    pub(crate) fn new(trusted: Vec<IpNet>) -> Self {
+    pub(crate) fn new(trusted: Vec<Network>) -> Self {
         Self {
             routes: Routes::default(),
             gate: AtomicU8::new(Gate::Starting as u8),
