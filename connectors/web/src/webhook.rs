@@ -171,7 +171,7 @@ impl SourceSpec for Webhook {
 /// What is checked together: how a request is verified, and what is answered without becoming a record.
 struct Proof {
     verifier: Verifier,
-    case: Option<Case>,
+    case: Case,
     handshakes: Handshakes,
     provider: Option<&'static Provider>,
     secret_file: Option<PathBuf>,
@@ -185,7 +185,7 @@ impl Proof {
         handshakes: Vec<HandshakeSpec>,
     ) -> Option<Self> {
         let provider = verify.provider();
-        let case = Case::new(&verify, public_url.as_deref());
+        let case = Case::new(verify.clone(), public_url.clone());
         let public_url = match public_url {
             None => None,
             Some(url) => Some(checked_url(cx, &url)?),
@@ -326,7 +326,7 @@ struct Parts {
     methods: Vec<Method>,
     verifier: Verifier,
     /// For looking into what it refuses.
-    case: Option<Case>,
+    case: Case,
     handshakes: Handshakes,
     provider: Option<&'static Provider>,
     /// Where the secret goes that the provider has not sent yet.

@@ -199,8 +199,8 @@ impl Webhooks {
 
     fn look_into(&self, refusal: &Refusal, parts: &::http::request::Parts, body: Option<&Bytes>) {
         let known = || self.outside.as_ref().map(|outside| outside.keys.known()).unwrap_or_default();
-        let looked = |case| self.watch.look_into(case, refusal, (parts, body), known, &*self.clock);
-        if let Some(diagnosis) = self.parts.case.as_ref().and_then(looked) {
+        let case = &self.parts.case;
+        if let Some(diagnosis) = self.watch.look_into(case, refusal, (parts, body), known, &*self.clock) {
             self.intake.diagnosed(diagnosis);
         }
     }

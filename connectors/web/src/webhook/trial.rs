@@ -152,7 +152,7 @@ impl Trial {
         let scheme = apart::check(|cx| self.scheme(cx, &self.keys)).ok();
         let hint = scheme.map(|scheme| {
             let url = self.signs_address().then_some(base);
-            Case::resolved(scheme, url).explain(refusal, &asked).hint
+            Case::new(scheme, url).explain(refusal, &asked).hint
         });
         Verdict::Refused { reason: refusal.reason, why: refusal.message(), hint: hint.unwrap_or_default() }
     }

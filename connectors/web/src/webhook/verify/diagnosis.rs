@@ -25,7 +25,7 @@ const MOST_NAMED: usize = 3;
 
 /// A webhook that refuses requests: what its file says, to be said otherwise.
 pub(in super::super) struct Case {
-    /// With the scheme in place of the provider.
+    /// While it is explained, with the scheme in place of the provider.
     scheme: Verify,
     url: Option<String>,
 }
@@ -59,18 +59,20 @@ struct Suspicion {
 }
 
 impl Case {
-    /// Nothing where the settings are wrong, which their check reports.
-    pub(in super::super) fn new(verify: &Verify, url: Option<&str>) -> Option<Self> {
-        let scheme = apart::check(|cx| verify.clone().resolved(cx)).ok()?;
-        Some(Self::resolved(scheme, url.map(str::to_owned)))
+    pub(in super::super) fn new(verify: Verify, url: Option<String>) -> Self {
+        Self { scheme: verify, url }
     }
 
-    /// Of a scheme that has its keys.
-    pub(in super::super) fn resolved(scheme: Verify, url: Option<String>) -> Self {
-        Self { scheme, url }
-    }
-
+    /// The scheme of a provider is put together here, where it is needed, and not for each webhook that is loaded.
     pub(in super::super) fn explain(&self, refusal: &Refusal, asked: &Asked<'_>) -> Explanation {
+        match apart::check(|cx| self.scheme.clone().resolved(cx)) {
+            Ok(scheme) => Self { scheme, url: self.url.clone() }.explained(refusal, asked),
+            // Wrong settings are reported by their check.
+            Err(_) => Explanation { hint: String::new(), certain: false },
+        }
+    }
+
+    fn explained(&self, refusal: &Refusal, asked: &Asked<'_>) -> Explanation {
         let certain = |hint| Explanation { hint, certain: true };
         if refusal.reason == "timestamp" {
             return certain(self.stale(asked));
