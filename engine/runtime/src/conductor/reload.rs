@@ -196,6 +196,8 @@ impl Conductor {
         }
         let settings = parts.sources.iter().map(SourcePart::settings).collect();
         let states = parts.sink_states(&self.services);
+        // What was decided last still speaks of the old graph and the old numbers.
+        self.carry_out();
         let old_sources = std::mem::take(&mut self.sources);
         self.core.swap(Arc::clone(&parts.graph), settings, states, parts.limit);
         self.sinks = parts.sinks;

@@ -67,6 +67,7 @@ impl Core {
 
     /// Puts another graph in the place of this one: everything unsettled starts again from its source record,
     /// in the order it came. `sources` says what each source is called now, by its old number.
+    /// Commands of before have been taken: carried out later, they would be taken for those of the new graph.
     pub(crate) fn swap(
         &mut self,
         graph: Arc<Graph>,
@@ -74,6 +75,7 @@ impl Core {
         sinks: Vec<SinkState>,
         limit: InFlight,
     ) {
+        debug_assert!(self.commands.is_empty() && self.settled.is_empty(), "commands of the old graph are left");
         self.generation += 1;
         self.paused = false;
         self.graph = graph;

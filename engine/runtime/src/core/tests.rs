@@ -371,12 +371,13 @@ impl World {
     }
 
     fn reload(&mut self) {
-        // What is on its way is dropped, as after the grace of a reload; burials are waited for.
+        // Deliveries are dropped, as after the grace of a reload; burials are waited for; chunks come back later.
+        self.core.pause();
         self.attempts.clear();
-        self.chunks.clear();
         let origins: Vec<Origin> =
             self.burials.drain(..).map(|burial| burial.refusal.record.origin()).collect();
         self.core.buried(&origins, self.core.generation());
+        self.carry_out();
         let (graph, prepare, states, limit) = Self::parts(self.sinks, self.dedup, &self.counters, self.now);
         self.prepare = prepare;
         let settings = vec![SourceSettings { name: "in".into(), ordered: true }];
