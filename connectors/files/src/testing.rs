@@ -164,6 +164,7 @@ impl World {
             positions: self.positions.lock().unwrap().clone(),
             clock: self.clock.clone(),
             tasks: Arc::new(Nobody),
+            shared: karez_api::Shared::default(),
             ingress: Arc::new(Nobody),
             intake: Arc::new(Nobody),
             decode: Decode::Json,
@@ -182,6 +183,7 @@ impl World {
             batched: false,
             clock: self.clock.clone(),
             tasks: Arc::new(Nobody),
+            shared: karez_api::Shared::default(),
         };
         plan.open(cx).await.unwrap()
     }

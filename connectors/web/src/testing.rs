@@ -198,6 +198,7 @@ pub(crate) async fn open_sink(plan: &dyn SinkPlan, clock: &TestClock, batched: b
         batched,
         clock: Arc::new(clock.clone()),
         tasks: Arc::new(TestTasks),
+        shared: karez_api::Shared::default(),
     };
     plan.open(cx).await.unwrap()
 }
@@ -266,6 +267,7 @@ pub(crate) async fn open_webhook_by(
         positions: Default::default(),
         clock: Arc::new(clock.clone()),
         tasks: Arc::new(TestTasks),
+        shared: karez_api::Shared::default(),
         ingress: Arc::clone(engine) as _,
         intake: Arc::clone(engine) as _,
         decode,

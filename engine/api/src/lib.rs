@@ -26,6 +26,7 @@ mod registry;
 mod services;
 mod settings;
 pub mod suggest;
+mod vault;
 
 pub use body::{Body, Form};
 pub use check::{Checker, Reuse, Scope};
@@ -44,7 +45,7 @@ pub use plan::{
 pub use problem::{Key, Path, Problem, Severity};
 pub use record::{Origin, Record};
 pub use registry::{Build, Component, Registry, Role, SinkSpec, SourceSpec, StepSpec};
-pub use services::{Clock, Tasks};
+pub use services::{Clock, Shared, Tasks};
 pub use settings::{ByteSize, Duration, Network, Rate, Secret};
 pub use sink::{Delivery, Encode, Mark, Outcome, Shape, Sink, SinkContext, SinkPlan};
 pub use source::{
@@ -56,6 +57,7 @@ pub use store::{
     Appended, DedupKey, Entry, Events, Expect, LARGEST_RECORD, NewEntry, Progress, SinkName, StoreError,
     Stored, StreamName, StreamStats, Write,
 };
+pub use vault::{Kept, Vault};
 
 /// A JSON value; field order is kept, numbers are kept or refused, never altered.
 pub type Json = serde_json::Value;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::{Claim, Clock, Fault, Record, Tasks};
+use crate::{Claim, Clock, Fault, Record, Shared, Tasks};
 
 /// How many records a sink takes at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,6 +87,7 @@ pub struct SinkContext {
     pub batched: bool,
     pub clock: Arc<dyn Clock>,
     pub tasks: Arc<dyn Tasks>,
+    pub shared: Shared,
 }
 
 impl SinkContext {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::{Clock, Fault, Form, Ingress, Intake, Record, Tasks};
+use crate::{Clock, Fault, Form, Ingress, Intake, Record, Shared, Tasks};
 
 /// The unit of order inside a source: a partition, a queue, a file. Equal names are one lane.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -184,6 +184,7 @@ pub struct SourceContext {
     pub positions: BTreeMap<Lane, Position>,
     pub clock: Arc<dyn Clock>,
     pub tasks: Arc<dyn Tasks>,
+    pub shared: Shared,
     pub ingress: Arc<dyn Ingress>,
     pub intake: Arc<dyn Intake>,
     /// What raw bytes are to become, unless the format decides (CSV).

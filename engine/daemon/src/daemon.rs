@@ -197,6 +197,7 @@ async fn assemble(
         Arc::new(SystemClock),
         &addresses.webhooks.map_or_else(String::new, |address| address.to_string()),
         settings.drain_timeout,
+        karez_api::Shared::default(),
     );
     Ok(Daemon {
         webhooks: webhooks.map(|server| server.begin(Arc::clone(&ingress))),

@@ -69,8 +69,7 @@ impl Parts {
             .into_iter()
             .map(|node| {
                 let sink = SinkName { pipeline: Arc::clone(&name), sink: Arc::clone(&node.name) };
-                let (events, clock) = (Arc::clone(&services.events), Arc::clone(&services.clock));
-                Arc::new(SinkDriver::new(node, sink, events, clock, tasks.clone()))
+                Arc::new(SinkDriver::new(node, sink, services, tasks.clone()))
             })
             .collect();
         Self { graph, sources, sinks, limit: plan.max_in_flight }

@@ -162,6 +162,7 @@ impl Conductor {
             clock: Arc::clone(&self.services.clock),
             ingress: Arc::clone(&self.services.ingress),
             tasks: self.tasks.clone(),
+            shared: self.services.shared.clone(),
             notices,
             records: self.records.0.clone(),
             reports: self.source_events.0.clone(),

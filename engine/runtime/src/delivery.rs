@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use karez_api::{
-    Clock, Delivery, Events, Fault, Outcome, Record, Shape, Sink, SinkContext, SinkName, SinkNode, StoreError,
+    Clock, Delivery, Events, Fault, Outcome, Record, Shape, Shared, Sink, SinkContext, SinkName, SinkNode,
+    StoreError,
 };
 use tokio::sync::Mutex;
 
+use crate::Services;
 use crate::tasks::TaskGroup;
 
 /// The wait before a full store is asked again.
@@ -19,19 +21,15 @@ pub(crate) struct SinkDriver {
     pub(crate) name: SinkName,
     events: Arc<dyn Events>,
     clock: Arc<dyn Clock>,
+    shared: Shared,
     tasks: TaskGroup,
     sink: Mutex<Option<Arc<dyn Sink>>>,
 }
 
 impl SinkDriver {
-    pub(crate) fn new(
-        node: SinkNode,
-        name: SinkName,
-        events: Arc<dyn Events>,
-        clock: Arc<dyn Clock>,
-        tasks: TaskGroup,
-    ) -> Self {
-        Self { node, name, events, clock, tasks, sink: Mutex::new(None) }
+    pub(crate) fn new(node: SinkNode, name: SinkName, services: &Services, tasks: TaskGroup) -> Self {
+        let (events, clock) = (Arc::clone(&services.events), Arc::clone(&services.clock));
+        Self { node, name, events, clock, shared: services.shared.clone(), tasks, sink: Mutex::new(None) }
     }
 
     /// Deliveries at once; marks of one sink must not overtake each other.
@@ -60,6 +58,7 @@ impl SinkDriver {
             batched: self.node.batch.is_some(),
             clock: Arc::clone(&self.clock),
             tasks: Arc::new(self.tasks.clone()),
+            shared: self.shared.clone(),
         };
         let fresh = cx.mark.is_none();
         let opened = tokio::time::timeout(self.node.timeout, self.node.plan.open(cx)).await;

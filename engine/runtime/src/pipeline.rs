@@ -24,6 +24,8 @@ pub struct Services {
     pub ingress: Arc<dyn Ingress>,
     pub clock: Arc<dyn Clock>,
     pub letters: Arc<DeadLetters>,
+    /// What connectors share.
+    pub shared: karez_api::Shared,
 }
 
 /// How a pipeline is stopped.

@@ -113,6 +113,7 @@ fn serve((proof, decode, mut settings): (Proof, Decode, Json)) -> Served {
         positions: Default::default(),
         clock: Arc::new(Standing),
         tasks: Arc::new(Standing),
+        shared: karez_api::Shared::default(),
         ingress: Arc::clone(&mounted) as _,
         intake: Arc::clone(&kept) as _,
         decode,

@@ -125,6 +125,7 @@ pub(crate) async fn open_source(settings: Json) -> Result<Box<dyn Source>, Fault
         positions: Default::default(),
         clock: Arc::new(Engine),
         tasks: Arc::new(Engine),
+        shared: karez_api::Shared::default(),
         ingress: Arc::new(Engine),
         intake: Arc::new(Engine),
         decode: Decode::Json,
@@ -144,6 +145,7 @@ pub(crate) async fn open_sink(settings: Json) -> Result<Box<dyn Sink>, Fault> {
         batched: false,
         clock: Arc::new(Engine),
         tasks: Arc::new(Engine),
+        shared: karez_api::Shared::default(),
     });
     opened.await
 }

@@ -67,6 +67,7 @@ impl Manager {
         clock: Arc<dyn Clock>,
         address: &str,
         drain: Duration,
+        shared: karez_api::Shared,
     ) -> Self {
         let services = Services {
             progress: Arc::clone(fleet.memory.progress()),
@@ -74,6 +75,7 @@ impl Manager {
             ingress: Arc::clone(&ingress) as Arc<dyn karez_api::Ingress>,
             clock,
             letters: Arc::clone(&fleet.letters),
+            shared,
         };
         let shop = Workshop {
             services,

@@ -75,7 +75,10 @@ impl Core {
         sinks: Vec<SinkState>,
         limit: InFlight,
     ) {
-        debug_assert!(self.commands.is_empty() && self.settled.is_empty(), "commands of the old graph are left");
+        debug_assert!(
+            self.commands.is_empty() && self.settled.is_empty(),
+            "commands of the old graph are left"
+        );
         self.generation += 1;
         self.paused = false;
         self.graph = graph;
