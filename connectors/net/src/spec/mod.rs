@@ -1,0 +1,133 @@
+//! What a file says of a connection: data only. What is wrong with it, and what it does, is elsewhere.
+
+mod auth;
+mod limits;
+mod oauth2;
+
+use std::collections::BTreeMap;
+
+use karez_api::{Duration, Json, Network, Secret};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+pub use auth::{
+    ApiKey, AuthSpec, AwsSigV4, Basic, Bearer, Digest, Encoding, HashName, Hmac, Jwt, JwtAlgorithm, OAuth1,
+    OAuth1Method, Place, Session,
+};
+pub use limits::{CacheSpec, CircuitSpec, Concurrency, Limits, Quota};
+pub use oauth2::{
+    Assertion, BodyFormat, ClientAuth, Exchange, ExpiryFormat, Grant, IdToken, OAuth2, Par, Pkce,
+    SamlAssertion, TokenPaths, TokenRequest,
+};
+
+/// A named remote system: where it is, who we are there, and its manners.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ConnectionSpec {
+    /// A provider of the catalogue (`karez connections providers`): it fills in whatever is not said here.
+    pub provider: Option<String>,
+    /// What the provider's addresses need, like `{subdomain: acme}`. Names in `{…}` in any address stand for these,
+    /// and for values kept from the log-in (`auth.oauth2.keep`).
+    #[serde(default)]
+    pub params: BTreeMap<String, String>,
+    /// What every path is put behind, like `https://api.example.com/v2`.
+    pub url: Option<String>,
+    /// Sent with every request; a component's own header of the same name wins.
+    #[serde(default)]
+    pub headers: BTreeMap<String, String>,
+    /// Query parameters of every request.
+    #[serde(default)]
+    pub query: BTreeMap<String, String>,
+    /// Who we are there. Default: nobody.
+    pub auth: Option<AuthSpec>,
+    /// Certificates: whom to trust, and who we are.
+    pub tls: Option<TlsSpec>,
+    /// An HTTP proxy for all requests, like `http://proxy.example.com:3128`. Those of the environment are not used.
+    pub proxy: Option<Secret>,
+    /// Longest time for a whole call, waiting for its turn and retries included. Default 30s.
+    pub timeout: Option<Duration>,
+    /// Longest time to connect. Default 10s.
+    pub connect_timeout: Option<Duration>,
+    /// Networks that are not public and may be called all the same, like `10.0.0.0/8`.
+    #[serde(default)]
+    #[schemars(with = "Vec<String>")]
+    pub allow_private: Vec<String>,
+    /// How much at once, how often, how long without answer.
+    #[serde(default)]
+    pub limits: Limits,
+    /// Answers that may be used again. Default: none.
+    pub cache: Option<CacheSpec>,
+    /// Most bytes of an answer. Default 32MiB.
+    pub max_response: Option<karez_api::ByteSize>,
+    /// Errors that this system writes in its own way; the first that fits counts.
+    #[serde(default)]
+    pub errors: Vec<ErrorRule>,
+    /// A harmless request that shows whether the connection works (`karez connections test NAME`).
+    pub probe: Option<Probe>,
+}
+
+/// Certificates of a connection. Each is PEM text, usually `${file:…}` or `${secret:…}`.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TlsSpec {
+    /// Certificates to trust in addition to the system's.
+    pub ca: Option<String>,
+    /// Trust only `ca`. Default false.
+    #[serde(default)]
+    pub only_ca: bool,
+    /// Our certificate, with its chain.
+    pub certificate: Option<String>,
+    /// The key of `certificate`.
+    pub key: Option<Secret>,
+}
+
+/// An answer that means something else than its status says.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ErrorRule {
+    /// Statuses that it is about, like `[200]`. Default: any.
+    #[serde(default)]
+    pub status: Vec<u16>,
+    /// A header that must be there, like `X-Error: expired`; a value matches whole.
+    #[serde(default)]
+    pub header: BTreeMap<String, String>,
+    /// A pick (JSONPath) in the answer's body that must yield something, like `$.errors[0].code`.
+    pub body: Option<String>,
+    /// What the pick must yield: one of these. Default: anything but null and false.
+    #[serde(default)]
+    pub is: Vec<Json>,
+    /// What it is.
+    pub means: Meaning,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Meaning {
+    /// The credentials are not accepted (any more): they are renewed once and the request is sent again.
+    Auth,
+    /// Too many requests: wait.
+    RateLimit,
+    /// What was sent will never be accepted.
+    Validation,
+    /// The far end failed: try again.
+    Service,
+    /// It is fine after all.
+    Success,
+}
+
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Probe {
+    /// Default GET.
+    pub method: Option<String>,
+    /// Behind the connection's address.
+    pub path: String,
+}
+
+/// Networks as they are written; what cannot be read is told by its text.
+///
+/// # Errors
+/// The first text that is no network.
+pub fn networks(texts: &[String]) -> Result<Vec<Network>, String> {
+    texts.iter().map(|text| text.parse()).collect()
+}
