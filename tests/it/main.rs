@@ -12,6 +12,7 @@ mod deliveries;
 mod disk;
 mod files;
 mod order;
+mod rates;
 mod reload;
 mod retry;
 mod sdks;

@@ -39,8 +39,8 @@ pub use intake::{
 pub use json::{JsonError, MAX_DEPTH, field, parse as parse_json};
 pub use meta::{Meta, MetaFault, Millis, Signature};
 pub use plan::{
-    Backoff, BatchPlan, Dedup, DedupScope, InFlight, Input, OnError, OnFailure, PipelinePlan, Retry,
-    SinkNode, SourceNode, StepNode, Test, Unrouted, Upstream,
+    Act, Asking, Backoff, BatchPlan, Dedup, DedupScope, InFlight, Input, OnError, OnFailure, PipelinePlan,
+    RateLimit, Retry, SinkNode, SourceNode, StepNode, Test, Unrouted, Upstream,
 };
 pub use problem::{Key, Path, Problem, Severity};
 pub use record::{Origin, Record};

@@ -64,6 +64,8 @@ pub struct SourceNode {
     /// How long it may take to open.
     pub timeout: Duration,
     pub retry: Retry,
+    /// How often a record may come in; without a key.
+    pub rate_limit: Option<RateLimit>,
 }
 
 #[derive(Clone)]
@@ -94,12 +96,59 @@ pub struct Input(pub Upstream);
 pub struct StepNode {
     pub id: Arc<str>,
     pub kind: &'static str,
-    pub step: Box<dyn Step>,
+    pub act: Act,
     pub from: Vec<Input>,
     pub when: Option<Condition>,
     pub on_failure: OnFailure,
     /// How long it may take with one record; none where the file does not say.
     pub timeout: Option<Duration>,
+}
+
+impl StepNode {
+    /// As [`Step::outputs`].
+    #[must_use]
+    pub fn outputs(&self) -> Vec<String> {
+        match &self.act {
+            Act::Apply(step) => step.outputs(),
+            Act::Ask(_) => Vec::new(),
+        }
+    }
+    /// As [`Step::has_default_output`].
+    #[must_use]
+    pub fn has_default_output(&self) -> bool {
+        match &self.act {
+            Act::Apply(step) => step.has_default_output(),
+            Act::Ask(_) => true,
+        }
+    }
+}
+
+/// How a step does what it does.
+pub enum Act {
+    /// By itself.
+    Apply(Box<dyn Step>),
+    /// By asking another system.
+    Ask(Box<Asking>),
+}
+
+/// A step that asks: records wait for it, are delivered in batches and retried as at a sink.
+pub struct Asking {
+    pub fingerprint: u64,
+    pub plan: Box<dyn SinkPlan>,
+    pub concurrency: usize,
+    pub timeout: Duration,
+    pub on_error: OnError,
+    pub rate_limit: Option<RateLimit>,
+}
+
+/// How many records may go to a node in a time.
+#[derive(Clone)]
+pub struct RateLimit {
+    pub rate: crate::Rate,
+    /// What the limit is counted for; all records together where absent.
+    pub key: Option<Value>,
+    /// Most keys that are told apart at once; those beyond share one limit.
+    pub max_keys: usize,
 }
 
 pub struct SinkNode {
@@ -116,6 +165,7 @@ pub struct SinkNode {
     pub timeout: Duration,
     /// By class, in the order of [`Class::ALL`].
     pub on_error: OnError,
+    pub rate_limit: Option<RateLimit>,
 }
 
 /// What happens to a record that a node refuses, or whose retries are used up.
@@ -215,6 +265,8 @@ pub struct Test {
     pub at: crate::Path,
     /// Records by source name, in file order.
     pub input: Vec<(Arc<str>, Vec<Json>)>,
+    /// What steps that ask are answered, by their names: the same to every record.
+    pub answers: JsonMap,
     /// What each named sink is given.
     pub expect: JsonMap,
     pub exact: bool,

@@ -34,6 +34,8 @@ pub enum Build {
     Source(Check<dyn SourcePlan>),
     Step(Check<dyn Step>),
     Sink(Check<dyn SinkPlan>),
+    /// A step that asks another system: records are delivered to it as to a sink, and go on with its answer.
+    Asking(Check<dyn SinkPlan>),
 }
 
 /// One component as the table knows it: help, schema, reference and checks are all made from this.
@@ -52,7 +54,7 @@ impl Component {
     pub fn role(&self) -> Role {
         match self.build {
             Build::Source(_) => Role::Source,
-            Build::Step(_) => Role::Step,
+            Build::Step(_) | Build::Asking(_) => Role::Step,
             Build::Sink(_) => Role::Sink,
         }
     }
@@ -67,6 +69,13 @@ impl Component {
     pub fn step<S: StepSpec>() -> Self {
         let build = |json: Json, cx: &Checker<'_>| read::<S>(json, cx)?.check(cx);
         Self { name: S::NAME, summary: S::SUMMARY, schema: schema::<S>, build: Build::Step(build) }
+    }
+
+    /// A step that asks another system.
+    #[must_use]
+    pub fn asking<S: SinkSpec>() -> Self {
+        let build = |json: Json, cx: &Checker<'_>| read::<S>(json, cx)?.check(cx);
+        Self { name: S::NAME, summary: S::SUMMARY, schema: schema::<S>, build: Build::Asking(build) }
     }
 
     #[must_use]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::{Claim, Clock, Fault, Record, Shared, Tasks};
+use crate::{Claim, Clock, Fault, Json, Record, Shared, Tasks};
 
 /// How many records a sink takes at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +25,8 @@ pub enum Shape {
 pub enum Outcome {
     /// Accepted by the far end, for good.
     Done,
+    /// Answered by the far end: this is the record that goes on. Only for steps that ask.
+    Became(Record),
     /// It will never be accepted.
     Refused(Fault),
     /// It did not reach the far end; try again.
@@ -121,6 +123,15 @@ pub trait SinkPlan: Send + Sync {
     }
     fn claims(&self) -> Vec<Claim> {
         Vec::new()
+    }
+    /// What a step that asks makes of a record where this is the answer: for `tests:`, which ask nobody.
+    ///
+    /// # Errors
+    /// The record is refused.
+    fn answered(&self, record: Record, answer: &Json) -> Result<Record, Fault> {
+        // A sink makes nothing of its records.
+        let _ = answer;
+        Ok(record)
     }
     /// Connects.
     ///

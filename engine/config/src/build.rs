@@ -5,15 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use karez_api::{
-    BatchPlan, Build, Checker, Claim, Condition, Dedup, DedupScope, Encode, Escape, Expressions, Input, Json,
-    JsonMap, OnError, OnFailure, Path, Problem, Replay, Retry, Role, Scope, Shape, SinkNode, SourceNode,
-    StepNode, Value,
+    Act, Asking, BatchPlan, Build, Checker, Claim, Condition, Dedup, DedupScope, Encode, Escape, Expressions,
+    Input, Json, JsonMap, OnError, OnFailure, Path, Problem, RateLimit, Replay, Retry, Role, Scope, Shape,
+    SinkNode, SinkPlan, SourceNode, StepNode, Value,
 };
 use serde::de::DeserializeOwned;
 
 use crate::engine_keys::{
-    BatchKeys, DedupKeys, FailureKey, InFlightKeys, Names, OnErrorKeys, RetryKeys, ScopeKey, SinkKeys,
-    SourceKeys, StepKeys, of_role,
+    ASKING, BatchKeys, DedupKeys, FailureKey, InFlightKeys, Names, OnErrorKeys, RateLimitKeys, RetryKeys,
+    ScopeKey, SinkKeys, SourceKeys, StepKeys, of_role,
 };
 use crate::fingerprint::{self, Order};
 use crate::node::{Catalog, Node};
@@ -26,6 +26,8 @@ use crate::{suggest, tree};
 const OPEN_WITHIN: Duration = Duration::from_secs(30);
 /// Default time for which a dedup key counts.
 const DEDUP_TTL: Duration = Duration::from_secs(7 * 86_400);
+/// Keys of a rate limit that are told apart where the file does not say.
+const RATE_KEYS: usize = 10_000;
 /// Records in a batch where neither file nor sink say.
 const BATCH_RECORDS: usize = 500;
 
@@ -164,6 +166,7 @@ impl Builder<'_> {
             );
             return None;
         }
+        let rate_limit = source_rate_limit(sheet, &at("rate_limit"), keys.rate_limit.as_ref());
         let node_plan = SourceNode {
             name: node.name.as_str().into(),
             kind: node.component.name,
@@ -177,6 +180,7 @@ impl Builder<'_> {
             concurrency: keys.concurrency.map(std::num::NonZero::get),
             timeout: keys.timeout.map_or(OPEN_WITHIN, |timeout| timeout.0),
             retry: retry(&source_retry(), keys.retry.as_ref()),
+            rate_limit: rate_limit?,
             plan,
         };
         Some(BuiltSource { node: node_plan, max_in_flight: keys.max_in_flight })
@@ -184,21 +188,63 @@ impl Builder<'_> {
 
     pub(crate) fn step(&self, sheet: &Sheet, node: &Node<'_>) -> Option<(StepNode, Ties)> {
         let keys: StepKeys = read_keys(sheet, node)?;
-        let Build::Step(build) = node.component.build else {
-            return None;
+        let act = match node.component.build {
+            Build::Step(build) => {
+                refuse_asking_keys(sheet, node);
+                self.build(sheet, node, Encode::default(), build).map(Act::Apply)
+            }
+            Build::Asking(build) => self.asking(sheet, node, &keys, build).map(Act::Ask),
+            Build::Source(_) | Build::Sink(_) => None,
         };
-        let step = self.build(sheet, node, Encode::default(), build);
         let when = self.when(sheet, node, keys.when.as_ref());
+        let act = act?;
         let plan = StepNode {
             id: node.name.as_str().into(),
             kind: node.component.name,
-            step: step?,
             from: Vec::new(),
             when: when?,
             on_failure: OnFailure::default(),
-            timeout: keys.timeout.map(|timeout| timeout.0),
+            timeout: keys.timeout.map(|timeout| timeout.0).filter(|_| matches!(act, Act::Apply(_))),
+            act,
         };
         Some((plan, Ties { from: keys.from, on_failure: keys.on_failure }))
+    }
+
+    fn asking(
+        &self,
+        sheet: &Sheet,
+        node: &Node<'_>,
+        keys: &StepKeys,
+        build: fn(Json, &Checker<'_>) -> Option<Box<dyn SinkPlan>>,
+    ) -> Option<Box<Asking>> {
+        let lookups_before = self.lookups.taken.borrow().len();
+        let plan = self.build(sheet, node, Encode::default(), build);
+        let rate_limit = self.rate_limit(sheet, node, keys.rate_limit.as_ref());
+        let plan = plan?;
+        Some(Box::new(Asking {
+            fingerprint: self.fingerprint(sheet, node, lookups_before),
+            concurrency: keys.concurrency.map_or_else(|| plan.default_concurrency(), std::num::NonZero::get),
+            timeout: keys.timeout.map_or_else(|| plan.default_timeout(), |timeout| timeout.0),
+            on_error: on_error(keys.retry.as_ref(), keys.on_error.as_ref()),
+            rate_limit: rate_limit?,
+            plan,
+        }))
+    }
+
+    fn rate_limit(
+        &self,
+        sheet: &Sheet,
+        node: &Node<'_>,
+        keys: Option<&RateLimitKeys>,
+    ) -> Option<Option<RateLimit>> {
+        let Some(keys) = keys else { return Some(None) };
+        let at = node.at.field("rate_limit").field("key");
+        let key = match &keys.key {
+            Some(setting) => Some(self.varying(sheet, &at, setting)?),
+            None => None,
+        };
+        let max_keys = keys.max_keys.map_or(RATE_KEYS, std::num::NonZero::get);
+        Some(Some(RateLimit { rate: keys.rate, key, max_keys }))
     }
 
     pub(crate) fn sink(&self, sheet: &Sheet, node: &Node<'_>) -> Option<(SinkNode, Ties)> {
@@ -210,6 +256,7 @@ impl Builder<'_> {
         let encode = keys.encode.unwrap_or_default();
         let plan = self.build(sheet, node, encode, build);
         let when = self.when(sheet, node, keys.when.as_ref());
+        let rate_limit = self.rate_limit(sheet, node, keys.rate_limit.as_ref());
         let plan = plan?;
         let batch = keys.batch.map_or(Some(None), |batch| {
             batch_plan(sheet, &node.at.field("batch"), &batch, plan.shape(true)).map(Some)
@@ -226,6 +273,7 @@ impl Builder<'_> {
             concurrency: keys.concurrency.map_or_else(|| plan.default_concurrency(), std::num::NonZero::get),
             timeout: keys.timeout.map_or_else(|| plan.default_timeout(), |timeout| timeout.0),
             on_error: on_error(keys.retry.as_ref(), keys.on_error.as_ref()),
+            rate_limit: rate_limit?,
             plan,
         };
         Some((node_plan, Ties { from: keys.from, on_failure: keys.on_failure }))
@@ -341,6 +389,28 @@ fn read_keys<T: DeserializeOwned>(sheet: &Sheet, node: &Node<'_>) -> Option<T> {
     serde_json::from_value(engine_part(sheet, node))
         .map_err(|error| sheet.report(Problem::error("bad-value", node.at.clone(), error)))
         .ok()
+}
+
+/// Only a step that asks another system has somebody to be patient with.
+fn refuse_asking_keys(sheet: &Sheet, node: &Node<'_>) {
+    let given = |key: &&&str| sheet.get(&node.at.field(**key)).is_some();
+    for key in ASKING.iter().filter(given) {
+        let message = format!("`{}` asks nobody: there is nothing to wait for", node.component.name);
+        let problem = Problem::error("misplaced-key", node.at.field(*key), message).on_key();
+        sheet.report(problem.help("only a step that asks another system (`enrich`) has this key"));
+    }
+}
+
+/// A source holds all its records back alike.
+fn source_rate_limit(sheet: &Sheet, at: &Path, keys: Option<&RateLimitKeys>) -> Option<Option<RateLimit>> {
+    let Some(keys) = keys else { return Some(None) };
+    if keys.key.is_some() || keys.max_keys.is_some() {
+        let message = "records wait at their source in the order they come, whatever their keys";
+        let problem = Problem::error("bad-value", at.clone(), message);
+        sheet.report(problem.help("leave `key` out, or limit by key at a sink or an `enrich` step"));
+        return None;
+    }
+    Some(Some(RateLimit { rate: keys.rate, key: None, max_keys: 1 }))
 }
 
 fn journal(sheet: &Sheet, node: &Node<'_>, wanted: Option<bool>, replay: Replay) -> bool {

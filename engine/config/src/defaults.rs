@@ -1,8 +1,8 @@
 //! What a node does not say itself: from the top of its file, then from `defaults:` by type and by role.
 
-use karez_api::{Json, Path, Role};
+use karez_api::{Build, Json, Path, Role};
 
-use crate::engine_keys::{INHERITED, of_role};
+use crate::engine_keys::{ASKING, INHERITED, of_role};
 use crate::node::{Catalog, Node};
 use crate::overlay;
 use crate::shared::Shared;
@@ -39,6 +39,9 @@ pub(crate) fn apply(
 
 /// Whether a default for many nodes is meant for this one.
 fn suits(node: &Node<'_>, key: &str, value: &Json) -> bool {
+    if ASKING.contains(&key) {
+        return !matches!(node.component.build, Build::Step(_));
+    }
     if key != "on_failure" {
         return true;
     }

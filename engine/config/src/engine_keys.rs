@@ -3,7 +3,7 @@
 
 use std::num::{NonZeroU32, NonZeroUsize};
 
-use karez_api::{Backoff, ByteSize, Decode, Duration, Encode, Json, JsonMap, Role};
+use karez_api::{Backoff, ByteSize, Decode, Duration, Encode, Json, JsonMap, Rate, Role};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserialize, Deserializer, Error};
 
@@ -21,13 +21,28 @@ pub(crate) fn of_role(role: Role) -> &'static [&'static str] {
             "concurrency",
             "timeout",
             "retry",
+            "rate_limit",
         ],
-        Role::Step => &["id", "from", "when", "on_failure", "timeout"],
-        Role::Sink => {
-            &["from", "when", "on_failure", "encode", "batch", "concurrency", "timeout", "retry", "on_error"]
+        Role::Step => {
+            &["id", "from", "when", "on_failure", "timeout", "concurrency", "retry", "on_error", "rate_limit"]
         }
+        Role::Sink => &[
+            "from",
+            "when",
+            "on_failure",
+            "encode",
+            "batch",
+            "concurrency",
+            "timeout",
+            "retry",
+            "on_error",
+            "rate_limit",
+        ],
     }
 }
+
+/// Keys of a step that only one has that asks another system.
+pub(crate) const ASKING: [&str; 4] = ["concurrency", "retry", "on_error", "rate_limit"];
 
 /// Roles whose nodes may have this key.
 pub(crate) fn roles_of(key: &str) -> Vec<Role> {
@@ -65,6 +80,8 @@ pub(crate) struct SourceKeys {
     pub(crate) timeout: Option<Duration>,
     /// How often and how long to wait before the source is opened again.
     pub(crate) retry: Option<RetryKeys>,
+    /// How many records may come in, like `{rate: 100/s}`; the rest waits where it comes from.
+    pub(crate) rate_limit: Option<RateLimitKeys>,
 }
 
 /// What the engine does for a step.
@@ -81,7 +98,31 @@ pub(crate) struct StepKeys {
     /// What happens to a record that it refuses. Default: `dead_letter`.
     pub(crate) on_failure: Option<FailureKey>,
     /// How long it may take with one record; what took longer is refused. Default: no limit but that of its language.
+    /// For a step that asks another system: how long one request may take. Default: 30s.
     pub(crate) timeout: Option<Duration>,
+    /// `enrich`: how many batches are asked for at once.
+    pub(crate) concurrency: Option<NonZeroUsize>,
+    /// `enrich`: how faults of class connection and service are retried.
+    pub(crate) retry: Option<RetryKeys>,
+    /// `enrich`: how faults are retried, by class; nearer than `retry`.
+    pub(crate) on_error: Option<OnErrorKeys>,
+    /// `enrich`: how many records may be asked for, like `{rate: 10/s, key: $.tenant}`.
+    pub(crate) rate_limit: Option<RateLimitKeys>,
+}
+
+/// How many records may pass in a time. What is above waits; with a key it holds back only records of its key.
+#[derive(Clone, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RateLimitKeys {
+    /// Like `10/s`; up to a second's worth may go at once after a rest.
+    pub(crate) rate: Rate,
+    /// What the limit is counted for, like `$.tenant`. Default: all records together.
+    #[serde(default)]
+    #[schemars(extend("x-karez-kind" = "value"))]
+    pub(crate) key: Option<Json>,
+    /// Most keys that are told apart at once; those beyond share one limit. Default: 10000.
+    #[serde(default)]
+    pub(crate) max_keys: Option<NonZeroUsize>,
 }
 
 /// What the engine does for a sink.
@@ -107,6 +148,8 @@ pub(crate) struct SinkKeys {
     pub(crate) retry: Option<RetryKeys>,
     /// How faults are retried, by class; nearer than `retry`.
     pub(crate) on_error: Option<OnErrorKeys>,
+    /// How many records may go out, like `{rate: 10/s, key: $.tenant}`.
+    pub(crate) rate_limit: Option<RateLimitKeys>,
 }
 
 /// Deduplication.

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use karez_api::{Json, JsonMap, Millis, Path, Problem, Role, Test};
+use karez_api::{Build, Json, JsonMap, Millis, Path, Problem, Role, Test};
 
 use crate::node::Node;
 use crate::sheet::Sheet;
 use crate::{suggest, tree};
 
-const FIELDS: [&str; 6] = ["name", "input", "expect", "exact", "now", "seed"];
+const FIELDS: [&str; 7] = ["name", "input", "answers", "expect", "exact", "now", "seed"];
 /// What `expect` may name beside sinks.
 const COUNTS: [&str; 3] = ["dead_letters", "filtered", "duplicates"];
 
@@ -49,6 +49,7 @@ impl Case<'_> {
         }
         let name = self.name(fields);
         let input = self.input(fields);
+        let answers = self.answers(fields);
         let expect = self.expect(fields);
         let exact = self.field(fields, "exact", "true or false", false, Json::as_bool);
         let seed = self.field(fields, "seed", "a whole number from 0", 0, Json::as_u64);
@@ -57,6 +58,7 @@ impl Case<'_> {
             name,
             at: self.at.clone(),
             input: input?,
+            answers: answers?,
             expect: expect?,
             exact: exact?,
             now: now?,
@@ -143,6 +145,25 @@ impl Case<'_> {
                 right.then_some(input)
             }
             Some(other) => self.wrong(&at, "a list of records, or lists by source", other),
+        }
+    }
+
+    /// By the names of steps that ask.
+    fn answers(&self, fields: &JsonMap) -> Option<JsonMap> {
+        let at = self.at.field("answers");
+        let asking: Vec<&str> = (self.nodes.iter())
+            .filter(|node| matches!(node.component.build, Build::Asking(_)))
+            .map(|node| node.name.as_str())
+            .collect();
+        match fields.get("answers") {
+            None => Some(JsonMap::new()),
+            Some(Json::Object(answers)) => {
+                // All of them are looked at, so that each wrong one is told.
+                let known = |name: &&String| self.known(&at, name, &asking, "step that asks another system");
+                let right = answers.keys().filter(known).count() == answers.len();
+                right.then(|| answers.clone())
+            }
+            Some(other) => self.wrong(&at, "answers by the names of steps", other),
         }
     }
 

@@ -107,6 +107,8 @@ impl Parts {
             on_error: node.on_error,
             on_failure: node.on_failure,
             counters: Arc::clone(&self.graph.sinks[n].counters),
+            asks: self.graph.sinks[n].asks,
+            rate_limit: node.rate_limit.clone(),
         }
     }
 }

@@ -7,8 +7,8 @@ mod reload;
 mod stop;
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use karez_api::{Fault, Opened, Origin, Outcome, Record, StoreError};
@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Services;
 use crate::assemble::{Parts, SourcePart, open_sinks};
-use crate::core::{Core, Pulled};
+use crate::core::{Core, Gate, Pulled};
 use crate::delivery::SinkDriver;
 use crate::pipeline::{Control, Replayed, Shared};
 use crate::prepare::Prepare;
@@ -153,6 +153,7 @@ impl Conductor {
     fn handle(&self, part: SourcePart) -> SourceHandle {
         // Replaced when its settler is spawned; until then nothing is sent.
         let (notices, _) = mpsc::channel(1);
+        let gate = part.node.rate_limit.as_ref().map(|limit| Arc::new(Mutex::new(Gate::new(limit))));
         let cx = ReaderContext {
             node: part.node,
             intake: part.intake,
@@ -167,6 +168,7 @@ impl Conductor {
             records: self.records.0.clone(),
             reports: self.source_events.0.clone(),
             batches: Arc::clone(&self.batches),
+            gate,
             stop: CancellationToken::new(),
             close: CancellationToken::new(),
         };

@@ -7,8 +7,8 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use karez_api::{
-    Class, Condition, Emit, Fault, Meta, MetaFault, Millis, OnFailure, Origin, PipelinePlan, Port, Record,
-    RecordId, Step, Unrouted, Upstream,
+    Asking, Class, Condition, Emit, Encode, Fault, Meta, MetaFault, Millis, OnFailure, Origin, PipelinePlan,
+    Port, Record, SinkNode, Step, Unrouted, Upstream, Value,
 };
 use siphasher::sip128::{Hasher128, SipHasher13};
 
@@ -41,9 +41,15 @@ struct SourceEdges {
     to: Vec<Target>,
 }
 
+enum Act {
+    Apply(Box<dyn Step>),
+    /// Records wait at this sink for an answer, and go on from here with it.
+    Ask(usize),
+}
+
 struct StepNode {
     id: Arc<str>,
-    step: Box<dyn Step>,
+    act: Act,
     when: Option<Condition>,
     on_failure: OnFailure,
     timeout: Option<Duration>,
@@ -56,6 +62,10 @@ pub(crate) struct SinkEdges {
     pub(crate) name: Arc<str>,
     when: Option<Condition>,
     keeps_ledger: bool,
+    /// The step that goes on with what is answered there.
+    pub(crate) asks: Option<usize>,
+    /// What its rate limit is counted for.
+    rate_key: Option<Value>,
     pub(crate) on_failure: OnFailure,
     pub(crate) counters: Arc<NodeCounters>,
 }
@@ -68,20 +78,23 @@ pub(crate) struct Arrival {
     pub(crate) diverted: bool,
     /// What its body is charged to its origin.
     pub(crate) weight: usize,
-    /// The hash of its id, where its delivery is to be written down.
+    /// The hash of its id, where its delivery is to be written down. At a step that asks nothing is written down:
+    /// there it tells this way through the graph from others.
     pub(crate) ledger: Option<u128>,
+    /// The hash of what the rate limit is counted for.
+    pub(crate) limit: u128,
 }
 
 impl Arrival {
-    fn hash(&mut self) {
+    fn hash(&mut self, way: u128) {
         // A record on a failure path is another delivery than the same record on its way.
         let failure = u128::from(self.diverted) << 127;
-        self.ledger = Some(hash_id(self.record.id()) ^ failure);
+        self.ledger = Some(hash_of(self.record.id()) ^ failure ^ way);
     }
 }
 
 /// What the ledger knows a record by. The key is fixed: ledgers outlive processes.
-pub(crate) fn hash_id(id: &RecordId) -> u128 {
+pub(crate) fn hash_of(id: &impl std::fmt::Display) -> u128 {
     use std::fmt::Write as _;
     struct Feed(SipHasher13);
     impl std::fmt::Write for Feed {
@@ -129,12 +142,21 @@ impl Graph {
             .collect();
         let mut steps: Vec<StepNode> = Vec::with_capacity(plan.steps.len());
         let mut edges = Vec::new();
+        let mut asks = vec![None; plan.sinks.len()];
         for (n, node) in plan.steps.drain(..).enumerate() {
             edges.extend(node.from.iter().map(|input| (input.0, Target::Step(n))));
-            let ports = node.step.outputs().len() + 1;
+            let ports = node.outputs().len() + 1;
+            let act = match node.act {
+                karez_api::Act::Apply(step) => Act::Apply(step),
+                karez_api::Act::Ask(asking) => {
+                    plan.sinks.push(as_sink(&node.id, node.kind, node.on_failure, *asking));
+                    asks.push(Some(n));
+                    Act::Ask(plan.sinks.len() - 1)
+                }
+            };
             steps.push(StepNode {
                 id: node.id,
-                step: node.step,
+                act,
                 when: node.when,
                 on_failure: node.on_failure,
                 timeout: node.timeout,
@@ -154,12 +176,15 @@ impl Graph {
         let sinks = plan
             .sinks
             .iter()
-            .map(|node| SinkEdges {
+            .zip(asks)
+            .map(|(node, asks)| SinkEdges {
                 name: Arc::clone(&node.name),
                 when: node.when.clone(),
-                keeps_ledger: node.plan.keeps_ledger(),
+                keeps_ledger: asks.is_none() && node.plan.keeps_ledger(),
+                asks,
+                rate_key: node.rate_limit.as_ref().and_then(|limit| limit.key.clone()),
                 on_failure: node.on_failure,
-                counters: Arc::default(),
+                counters: asks.map_or_else(Arc::default, |step| Arc::clone(&steps[step].counters)),
             })
             .collect();
         Self { sources, steps, sinks, unrouted: plan.unrouted, taps }
@@ -221,7 +246,7 @@ impl<'g> Walk<'g> {
             self.run();
             self.key(arrived, key.as_ref());
         }
-        self.write_down(first);
+        self.write_down(first, None);
     }
 
     /// A record that enters at a node: a replay, or one that failed for good at a sink.
@@ -238,7 +263,29 @@ impl<'g> Walk<'g> {
         self.run();
         self.key(first, key);
         // Another branch of its origin may have been delivered already.
-        self.outcome.arrivals[first..].iter_mut().for_each(Arrival::hash);
+        self.outcome.arrivals[first..].iter_mut().for_each(|arrival| arrival.hash(0));
+    }
+
+    /// A record that goes on from a step that asked. `way` tells how it came there, where other branches of its origin
+    /// may have come elsewhere.
+    pub(crate) fn after(
+        &mut self,
+        step: usize,
+        record: Record,
+        key: Option<&Arc<OrderKey>>,
+        diverted: bool,
+        way: Option<u128>,
+    ) {
+        let first = self.begin();
+        self.origin = record.origin();
+        let node = &self.graph.steps[step];
+        self.graph.taps.show(&node.id, &record);
+        self.pass_on(&node.id, &node.to[0], record, diverted);
+        self.run();
+        self.key(first, key);
+        // The same record may come to the same sink without having been here.
+        let way = way.map(|way| way.rotate_left(1) ^ hash_of(&node.id).rotate_left(2));
+        self.write_down(first, way);
     }
 
     /// A record that cannot enter the graph.
@@ -265,14 +312,14 @@ impl<'g> Walk<'g> {
 
     /// Deliveries are written down where the sink keeps a ledger, and where an origin has several:
     /// a restart then repeats only those that were not confirmed.
-    fn write_down(&mut self, first: usize) {
+    fn write_down(&mut self, first: usize, way: Option<u128>) {
         let arrivals = &mut self.outcome.arrivals[first..];
-        let several = arrivals.len() > 1;
+        let several = arrivals.len() > 1 || way.is_some();
         // Two ways to one sink are two deliveries, and stay the same two after a restart.
         let mut seen = HashSet::new();
         for arrival in arrivals {
             if several || self.graph.sinks[arrival.sink].keeps_ledger {
-                arrival.hash();
+                arrival.hash(way.unwrap_or_default());
                 while several && !seen.insert((arrival.sink, arrival.ledger)) {
                     arrival.ledger = arrival.ledger.map(|hash| hash.wrapping_add(1));
                 }
@@ -283,17 +330,28 @@ impl<'g> Walk<'g> {
     fn run(&mut self) {
         while let Some(hop) = self.hops.pop() {
             match hop.target {
-                Target::Sink(sink) => self.outcome.arrivals.push(Arrival {
-                    sink,
-                    weight: hop.record.body().weight(),
-                    record: hop.record,
-                    key: None,
-                    diverted: hop.diverted,
-                    ledger: None,
-                }),
+                Target::Sink(sink) => self.arrive(sink, hop.record, hop.diverted),
                 Target::Step(n) => self.step(&self.graph.steps[n], hop.record, hop.diverted),
             }
         }
+    }
+
+    fn arrive(&mut self, sink: usize, record: Record, diverted: bool) {
+        let limit = self.graph.sinks[sink].rate_key.as_ref().map_or(0, |key| match key.eval(&record) {
+            Ok(Some(value)) => hash_of(&value),
+            // Records without the key have one limit together.
+            Ok(None) | Err(_) => 0,
+        });
+        let weight = record.body().weight();
+        self.outcome.arrivals.push(Arrival {
+            sink,
+            weight,
+            record,
+            key: None,
+            diverted,
+            ledger: None,
+            limit,
+        });
     }
 
     fn step(&mut self, node: &'g StepNode, record: Record, diverted: bool) {
@@ -303,8 +361,12 @@ impl<'g> Walk<'g> {
             Ok(false) => return self.leave(node, 0, record, diverted),
             Err(fault) => return self.fail(node, entered, fault, diverted),
         }
+        let step = match &node.act {
+            Act::Apply(step) => step,
+            Act::Ask(sink) => return self.arrive(*sink, record, diverted),
+        };
         let mut emit = std::mem::take(&mut self.emit);
-        match in_time(node, record, &mut emit) {
+        match in_time(&**step, node.timeout, record, &mut emit) {
             Ok(()) if emit.is_empty() => {
                 node.counters.add(1, 0, 0);
                 self.outcome.ends.push((self.origin, End::Filtered));
@@ -443,13 +505,33 @@ impl<'g> Walk<'g> {
     }
 }
 
+/// A step that asks as the sink that its records wait at.
+fn as_sink(id: &Arc<str>, kind: &'static str, on_failure: OnFailure, asking: Asking) -> SinkNode {
+    let Asking { fingerprint, plan, concurrency, timeout, on_error, rate_limit } = asking;
+    SinkNode {
+        name: Arc::clone(id),
+        kind,
+        fingerprint,
+        plan,
+        from: Vec::new(),
+        when: None,
+        on_failure,
+        encode: Encode::default(),
+        batch: None,
+        concurrency,
+        timeout,
+        on_error,
+        rate_limit,
+    }
+}
+
 /// A step cannot be interrupted; what took it longer than it may is refused afterwards.
-fn in_time(node: &StepNode, record: Record, emit: &mut Emit) -> Result<(), Fault> {
-    let Some(timeout) = node.timeout else {
-        return node.step.apply(record, emit);
+fn in_time(step: &dyn Step, timeout: Option<Duration>, record: Record, emit: &mut Emit) -> Result<(), Fault> {
+    let Some(timeout) = timeout else {
+        return step.apply(record, emit);
     };
     let begun = Instant::now();
-    node.step.apply(record, emit)?;
+    step.apply(record, emit)?;
     match begun.elapsed() {
         took if took > timeout => {
             Err(Fault::validation("timeout", format_args!("took {took:.1?}, may take {timeout:?}")))

@@ -1,8 +1,8 @@
 //! The tasks that bring records in: one that asks the source, and one that reads the journal of
 //! those that go through it. They wait where the pipeline has no room.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use karez_api::{
@@ -10,9 +10,10 @@ use karez_api::{
     Record, Source, SourceContext, SourceNode, StoreError, StreamName, Verdict,
 };
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::core::{Burial, From};
+use crate::core::{Burial, From, Gate};
 use crate::counters::End;
 use crate::graph::{Refusal, explain};
 use crate::intake::JournalIntake;
@@ -73,6 +74,8 @@ pub(crate) struct ReaderContext {
     pub(crate) records: mpsc::Sender<FromSource>,
     pub(crate) reports: mpsc::Sender<SourceEvent>,
     pub(crate) batches: Arc<AtomicU64>,
+    /// How often a record may come in.
+    pub(crate) gate: Option<Arc<Mutex<Gate>>>,
     /// No more records are wanted.
     pub(crate) stop: CancellationToken,
     /// The last acknowledgement is through.
@@ -120,6 +123,27 @@ impl ReaderContext {
                 Ok(None)
             }
             Err(_) => Ok(None),
+        }
+    }
+
+    /// Waits until the source's rate limit lets records in, and yields how many, up to `most`; none if stopped meanwhile.
+    async fn turns(&self, most: usize, stop: &CancellationToken) -> Option<usize> {
+        let Some(gate) = &self.gate else { return Some(most) };
+        loop {
+            let opens = {
+                let mut gate = gate.lock().unwrap_or_else(PoisonError::into_inner);
+                let now = Instant::now();
+                let n = gate.free(now).min(most);
+                if n > 0 {
+                    gate.take(n, now);
+                    return Some(n);
+                }
+                gate.opens(now)
+            };
+            tokio::select! {
+                () = stop.cancelled() => return None,
+                () = tokio::time::sleep_until(opens) => {}
+            }
         }
     }
 
@@ -277,26 +301,36 @@ async fn store_has_room(cx: &ReaderContext) -> bool {
 /// Gives a batch to the pipeline; what finds it gone goes back to its source.
 async fn pass_on(cx: &ReaderContext, batch: Batch) -> Result<(), ()> {
     let n = batch.records.len() as u64;
-    let passed = hand_over(cx, batch).await;
-    if passed.is_err() {
-        cx.intake.counters.give_back(n);
-    }
-    passed
+    hand_over(cx, batch).await.map_err(|left| cx.intake.counters.give_back(left.min(n)))
 }
 
 /// The settler learns of a batch first.
-async fn hand_over(cx: &ReaderContext, batch: Batch) -> Result<(), ()> {
+///
+/// # Errors
+/// How many records were not taken.
+async fn hand_over(cx: &ReaderContext, batch: Batch) -> Result<(), u64> {
     let Batch { lane, records, positions, ack } = batch;
     let number = cx.batches.fetch_add(1, Relaxed);
     cx.intake.counters.accept(records.len());
     let notice =
         Notice::Batch { batch: number, lane: lane.clone(), positions, records: records.len() as u32, ack };
-    cx.notices.send(notice).await.map_err(drop)?;
-    let message = FromSource { source: Arc::clone(&cx.node.name), lane, records, from: From::Batch(number) };
-    if cx.records.capacity() == 0 && planted::drop_when_full() {
-        return Ok(());
+    let mut left = records.len() as u64;
+    cx.notices.send(notice).await.map_err(|_| left)?;
+    let (mut rest, mut first) = (records, 0);
+    while !rest.is_empty() {
+        let n = cx.turns(rest.len(), &cx.stop).await.ok_or(left)?;
+        let behind = rest.split_off(n);
+        let records = std::mem::replace(&mut rest, behind);
+        let from = From::Batch { number, first };
+        let message = FromSource { source: Arc::clone(&cx.node.name), lane: lane.clone(), records, from };
+        if cx.records.capacity() == 0 && planted::drop_when_full() {
+            return Ok(());
+        }
+        cx.records.send(message).await.map_err(|_| left)?;
+        first += n as u32;
+        left -= n as u64;
     }
-    cx.records.send(message).await.map_err(drop)
+    Ok(())
 }
 
 /// Journals a batch of a source that cannot replay, then acknowledges it there.
@@ -406,14 +440,20 @@ pub(crate) async fn read_journal(cx: ReaderContext, stop: CancellationToken) {
         if let Some(last) = entries.last() {
             after = last.sequence;
         }
-        let message = journaled(&cx, lane.clone(), entries, |sequences| From::Journal { sequences });
         fail::fail_point!("crash::read_back");
-        if cx.records.capacity() == 0 && planted::drop_when_full() {
-            continue;
-        }
-        tokio::select! {
-            () = stop.cancelled() => return,
-            sent = cx.records.send(message) => if sent.is_err() { return },
+        let mut rest = entries;
+        while !rest.is_empty() {
+            let Some(n) = cx.turns(rest.len(), &stop).await else { return };
+            let behind = rest.split_off(n);
+            let entries = std::mem::replace(&mut rest, behind);
+            let message = journaled(&cx, lane.clone(), entries, |sequences| From::Journal { sequences });
+            if cx.records.capacity() == 0 && planted::drop_when_full() {
+                continue;
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                sent = cx.records.send(message) => if sent.is_err() { return },
+            }
         }
     }
 }

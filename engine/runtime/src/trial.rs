@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use karez_api::{Body, DedupKey, Json, JsonMap, Meta, Millis, PipelinePlan, Record, RecordId, Test};
+use karez_api::{
+    Body, DedupKey, Fault, Json, JsonMap, Meta, Millis, PipelinePlan, Record, RecordId, SinkNode, Test,
+};
 use serde_json::json;
 
 use crate::counters::{Counters, End};
@@ -27,7 +29,7 @@ pub struct Mismatch {
 struct Trial {
     graph: Graph,
     sources: Vec<Prepare>,
-    sinks: Vec<Arc<str>>,
+    sinks: Vec<SinkNode>,
 }
 
 /// Runs all cases of a plan; an entry per case, in order, empty where all is as expected.
@@ -58,8 +60,8 @@ impl Trial {
                 Prepare::new(&plan.name, n, node, Arc::clone(&counters))
             })
             .collect();
-        let sinks = plan.sinks.iter().map(|sink| Arc::clone(&sink.name)).collect();
-        Self { graph: Graph::new(&mut plan, Arc::new(Taps::default())), sources, sinks }
+        let graph = Graph::new(&mut plan, Arc::new(Taps::default()));
+        Self { graph, sources, sinks: plan.sinks }
     }
 
     fn run(&self, test: &Test) -> Vec<Mismatch> {
@@ -74,7 +76,7 @@ impl Trial {
             for record in records {
                 number += 1;
                 let record = input_record(record, name, now, test.seed, number);
-                self.feed(source, record, now, &mut seen, &mut result);
+                self.feed(source, record, (test, now), &mut seen, &mut result);
             }
         }
         compare(test, &result)
@@ -84,7 +86,7 @@ impl Trial {
         &self,
         source: usize,
         record: Record,
-        now: Millis,
+        (test, now): (&Test, Millis),
         seen: &mut HashSet<(Arc<str>, Arc<str>)>,
         result: &mut Yield,
     ) {
@@ -102,13 +104,23 @@ impl Trial {
             }
             Err(fault) => walk.refuse(&self.sources[source].name, record, fault),
         }
-        self.collect(walk.finish(), result);
+        self.collect(walk.finish(), (test, now), result);
     }
 
-    fn collect(&self, outcome: Outcome, result: &mut Yield) {
+    fn collect(&self, outcome: Outcome, (test, now): (&Test, Millis), result: &mut Yield) {
         for arrival in outcome.arrivals {
-            let given = body_json(arrival.record.body());
-            result.sinks.entry(Arc::clone(&self.sinks[arrival.sink])).or_default().push(given);
+            let sink = &self.sinks[arrival.sink];
+            let Some(step) = self.graph.sinks[arrival.sink].asks else {
+                let given = body_json(arrival.record.body());
+                result.sinks.entry(Arc::clone(&sink.name)).or_default().push(given);
+                continue;
+            };
+            let mut walk = self.graph.walk(now);
+            match answered(sink, test, arrival.record.clone()) {
+                Ok(record) => walk.after(step, record, None, arrival.diverted, None),
+                Err(fault) => walk.refuse(&sink.name, arrival.record, fault),
+            }
+            self.collect(walk.finish(), (test, now), result);
         }
         for refusal in outcome.refusals {
             result.dead_letters.push(json!({
@@ -119,6 +131,15 @@ impl Trial {
         let filtered = outcome.ends.iter().filter(|(_, end)| *end == End::Filtered).count();
         result.filtered += filtered as u64;
     }
+}
+
+/// What the step makes of the answer that the case has for it.
+fn answered(sink: &SinkNode, test: &Test, record: Record) -> Result<Record, Fault> {
+    let Some(answer) = test.answers.get(&*sink.name) else {
+        let message = format!("cases ask nobody: put what `{}` is answered into `answers:`", sink.name);
+        return Err(Fault::validation("no_answer", message));
+    };
+    sink.plan.answered(record, answer)
 }
 
 /// A test's record: a body, or `{body, meta}` with exactly those keys.

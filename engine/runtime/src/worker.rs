@@ -18,6 +18,8 @@ pub(crate) enum Entry {
     Again,
     /// Prepared, and known not to be a duplicate.
     Unique { key: Option<Arc<OrderKey>> },
+    /// Behind a step that asked, with what was answered.
+    After { step: usize, key: Option<Arc<OrderKey>>, diverted: bool, way: Option<u128> },
     /// At a node: a replay, or a failure path.
     Node { target: Target, key: Option<Arc<OrderKey>>, diverted: bool },
 }
@@ -73,6 +75,10 @@ pub(crate) fn run(graph: &Graph, prepare: &Prepare, source: usize, work: Vec<Wor
             },
             Entry::Unique { key } => {
                 walk.at_source(source, [(record, key.clone())]);
+                key
+            }
+            Entry::After { step, key, diverted, way } => {
+                walk.after(step, record, key.as_ref(), diverted, way);
                 key
             }
             Entry::Node { target, key, diverted } => {

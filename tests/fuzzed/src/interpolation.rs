@@ -27,7 +27,7 @@ pub fn interpolation(data: &[u8]) {
         Some(expected) => {
             assert!(!loaded.has_errors(), "{:?}", loaded.problems);
             assert_eq!(loaded.pipelines[0].steps.len(), 1);
-            assert_eq!(result(&*loaded.pipelines[0].steps[0].step), Json::String(expected));
+            assert_eq!(result(&loaded.pipelines[0].steps[0]), Json::String(expected));
         }
         None => assert!(loaded.has_errors() && loaded.pipelines.is_empty()),
     }
@@ -44,7 +44,8 @@ fn quoted(text: &str) -> String {
 }
 
 /// What `set` made.
-fn result(step: &dyn karez_api::Step) -> Json {
+fn result(step: &karez_api::StepNode) -> Json {
+    let karez_api::Act::Apply(step) = &step.act else { panic!("set asks nobody") };
     let meta = Meta::new(RecordId::text("r"), "source".into(), NOW);
     let mut out = Emit::default();
     step.apply(Record::new(Body::from_bytes(Form::Json, "{}".into()), meta), &mut out).unwrap();

@@ -158,7 +158,7 @@ pub(crate) fn record(id: &str, body: Json) -> Record {
 /// `done`, or what went wrong and with which code.
 pub(crate) fn outcomes(delivery: &Delivery) -> Vec<String> {
     let short = |outcome: &Outcome| match outcome {
-        Outcome::Done => "done".to_owned(),
+        Outcome::Done | Outcome::Became(_) => "done".to_owned(),
         Outcome::Refused(fault) => format!("refused {}", fault.code()),
         Outcome::NotSent(fault) => format!("not sent {}", fault.code()),
         Outcome::Unknown(fault) => format!("unknown {}", fault.code()),

@@ -286,7 +286,7 @@ async fn flood_and_kill(sink: &dyn Sink, broker: &mut Broker) -> usize {
 
 fn failure(outcome: &Outcome) -> Option<Class> {
     match outcome {
-        Outcome::Done => None,
+        Outcome::Done | Outcome::Became(_) => None,
         Outcome::Refused(fault) | Outcome::NotSent(fault) | Outcome::Unknown(fault) => Some(fault.class()),
     }
 }

@@ -13,7 +13,7 @@ fn judged(status: u16, pairs: &[(&'static str, &str)], body: &str) -> Outcome {
 
 fn fault(outcome: &Outcome) -> (&'static str, Class, &Fault) {
     match outcome {
-        Outcome::Done => panic!("done"),
+        Outcome::Done | Outcome::Became(_) => panic!("done"),
         Outcome::Refused(fault) => ("refused", fault.class(), fault),
         Outcome::NotSent(fault) => ("not sent", fault.class(), fault),
         Outcome::Unknown(fault) => ("unknown", fault.class(), fault),

@@ -30,7 +30,7 @@ async fn deliver(sink: &dyn Sink, records: &[Record]) -> Vec<String> {
 
 fn short(outcome: &Outcome) -> String {
     match outcome {
-        Outcome::Done => "done".into(),
+        Outcome::Done | Outcome::Became(_) => "done".into(),
         Outcome::Refused(fault) => format!("refused {}", fault.code()),
         Outcome::NotSent(fault) => format!("not sent {}", fault.code()),
         Outcome::Unknown(fault) => format!("unknown {}", fault.code()),

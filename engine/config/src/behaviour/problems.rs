@@ -169,8 +169,8 @@ fn engine_keys_stand_where_they_belong() {
     check(
         &sink("  void: {}\n  rate_limit: 5\n"),
         expect![[r#"
-        p/a.yaml:4:3: error[unknown-field] sink.rate_limit: unknown field; beside its type it takes: from, when, on_failure, encode, batch, concurrency, timeout, retry, on_error
-    "#]],
+            p/a.yaml:4:15: error[wrong-type] sink.rate_limit: expected a map, found the number 5; write it as a map: {rate: …}
+        "#]],
     );
     check(
         &sink("  void: {}\n  batch: {records: 5}\n"),

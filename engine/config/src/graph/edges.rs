@@ -72,10 +72,10 @@ impl Graph<'_> {
             None => Vec::new(),
             // Its outputs are not known; that it is in error is reported already.
             Some(None) => return Some(DEFAULT_PORT),
-            Some(Some(step)) => step.step.outputs(),
+            Some(Some(step)) => step.outputs(),
         };
         let Some(output) = output else {
-            if built.flatten().is_some_and(|step| !step.step.has_default_output()) {
+            if built.flatten().is_some_and(|step| !step.has_default_output()) {
                 self.no_output_named(at, node, &outputs);
                 return None;
             }

@@ -29,12 +29,12 @@ impl Graph<'_> {
         for (index, vertex) in self.parts.steps.iter().enumerate() {
             let Some(built) = &vertex.built else { continue };
             let id = Id(Role::Step, index);
-            if built.step.has_default_output() && !taken(id, DEFAULT_PORT) {
+            if built.has_default_output() && !taken(id, DEFAULT_PORT) {
                 let message = format!("no step or sink takes what {:?} puts out", vertex.name);
                 let help = format!("name it in a `from:`, as in `from: {}`", vertex.name);
                 self.sheet.report(Problem::error("unused-output", vertex.at.clone(), message).help(help));
             }
-            for (n, output) in built.step.outputs().iter().enumerate() {
+            for (n, output) in built.outputs().iter().enumerate() {
                 if Port::try_from(n + 1).is_ok_and(|port| !taken(id, port)) {
                     let message = format!("nobody takes the output {:?} of {:?}", output, vertex.name);
                     let help = format!("name it in a `from:`, as in `from: {}.{output}`", vertex.name);

@@ -115,7 +115,7 @@ fn failures(on_failure: OnFailure, from: &str) -> Option<Edge> {
 /// The name of a step's output, where it is not the default one.
 fn output(plan: &PipelinePlan, step: usize, port: u16) -> Option<String> {
     let index = usize::from(port).checked_sub(1)?;
-    plan.steps.get(step)?.step.outputs().into_iter().nth(index)
+    plan.steps.get(step)?.outputs().into_iter().nth(index)
 }
 
 fn source(n: usize) -> String {

@@ -3,6 +3,7 @@
 
 mod circuit;
 mod dedup;
+mod gate;
 mod lanes;
 mod origins;
 mod parking;
@@ -21,6 +22,7 @@ use karez_api::{
 };
 use tokio::time::Instant;
 
+pub(crate) use gate::Gate;
 pub(crate) use lanes::{Delivered, Lanes};
 pub(crate) use origins::Via;
 pub(crate) use queue::Limits;
@@ -53,8 +55,8 @@ pub(crate) enum From {
     Journal { sequences: Vec<u64> },
     /// By number, read again after they were parked; of those `asked` for, some may be gone.
     Parked { sequences: Vec<u64>, asked: Vec<u64> },
-    /// By batch; positions are saved as the settled prefix grows.
-    Batch(u64),
+    /// By batch, from its `first` record on; positions are saved as the settled prefix grows.
+    Batch { number: u64, first: u32 },
 }
 
 /// What the conductor has to do.
@@ -124,6 +126,8 @@ pub(crate) struct Core {
     commands: Vec<Command>,
     settled: BTreeMap<usize, Vec<SettledItem>>,
     burials: Vec<Burial>,
+    /// What goes on from a delivery, last first.
+    onward: Vec<(usize, Work)>,
     /// Dead letters that are being written.
     burying: usize,
     draining: bool,
@@ -157,6 +161,7 @@ impl Core {
             commands: Vec::new(),
             settled: BTreeMap::new(),
             burials: Vec::new(),
+            onward: Vec::new(),
             burying: 0,
             draining: false,
             paused: false,
@@ -206,16 +211,16 @@ impl Core {
         for (n, record) in records.into_iter().enumerate() {
             let via = match &from {
                 From::Journal { sequences } | From::Parked { sequences, .. } => Via::Journal(sequences[n]),
-                From::Batch(batch) => Via::Batch {
-                    batch: *batch,
-                    index: n as u32,
+                From::Batch { number, first } => Via::Batch {
+                    batch: *number,
+                    index: first + n as u32,
                     lane: lane_name.get_or_insert_with(|| lane.clone()).clone(),
                 },
             };
             let (entry, unparked) = match &from {
                 From::Journal { .. } => (Entry::Journaled, false),
                 From::Parked { .. } => (Entry::Journaled, true),
-                From::Batch(_) => (Entry::Source { lane: lane_key.clone() }, false),
+                From::Batch { .. } => (Entry::Source { lane: lane_key.clone() }, false),
             };
             let record = self.origins.admit(record, source, via, unparked);
             work.push(Work { record, entry });

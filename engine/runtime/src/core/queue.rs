@@ -7,6 +7,7 @@ use std::sync::Arc;
 use karez_api::Record;
 use tokio::time::Instant;
 
+use super::Gate;
 use super::retry::History;
 use crate::planted;
 
@@ -29,6 +30,10 @@ pub(crate) struct Waiting {
     pub(crate) ledger: Option<u128>,
     pub(crate) history: History,
     pub(crate) since: Instant,
+    /// The hash of what the rate limit is counted for.
+    pub(crate) limit: u128,
+    /// When the rate limit lets it go, where it was asked.
+    pub(crate) turn: Option<Instant>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,8 +125,14 @@ impl Queue {
         free.into_iter().chain(keyed).min()
     }
 
-    /// Takes the next delivery; keys in it are held until [`Queue::release`].
-    pub(crate) fn take(&mut self, limits: Limits) -> Vec<Waiting> {
+    /// Takes the next delivery; keys in it are held until [`Queue::release`]. What `gate` does not let go yet waits
+    /// with its key until its turn comes.
+    pub(crate) fn take(&mut self, limits: Limits, now: Instant, mut gate: Option<&mut Gate>) -> Vec<Waiting> {
+        let mut turn = |next: &mut Waiting| {
+            let gate = gate.as_deref_mut()?;
+            let at = *next.turn.get_or_insert_with(|| gate.turn(next.limit, now));
+            (at > now).then_some(at)
+        };
         let mut taken = Vec::with_capacity(limits.records.min(self.sendable));
         let mut bytes = 0;
         let mut fits = |taken: &Vec<Waiting>, next: &Waiting| {
@@ -136,11 +147,23 @@ impl Queue {
             };
             let before = taken.len();
             let most = if limits.atomic { slot.queue.len() } else { 1 };
-            while taken.len() - before < most
-                && slot.queue.front().is_some_and(|next| fits(&taken, next))
-                && let Some(next) = slot.queue.pop_front()
+            let mut wait = None;
+            while taken.len() - before < most && slot.queue.front().is_some_and(|next| fits(&taken, next)) {
+                wait = slot.queue.front_mut().and_then(&mut turn);
+                if wait.is_some() {
+                    break;
+                }
+                taken.extend(slot.queue.pop_front());
+            }
+            if let Some(at) = wait
+                && taken.len() == before
             {
-                taken.push(next);
+                slot.hold = Hold::Delayed;
+                self.stamp += 1;
+                self.delayed.insert((at, self.stamp), Delayed::Slot(Arc::clone(key)));
+                self.sendable -= slot.queue.len();
+                self.ready.pop_front();
+                continue;
             }
             if taken.len() == before {
                 break;
@@ -151,10 +174,16 @@ impl Queue {
             self.ready.pop_front();
         }
         while self.free.front().is_some_and(|next| fits(&taken, next))
-            && let Some(next) = self.free.pop_front()
+            && let Some(mut next) = self.free.pop_front()
         {
             self.sendable -= 1;
-            taken.push(next);
+            match turn(&mut next) {
+                None => taken.push(next),
+                Some(at) => {
+                    self.stamp += 1;
+                    self.delayed.insert((at, self.stamp), Delayed::Free(Box::new(next)));
+                }
+            }
         }
         self.len -= taken.len();
         taken
@@ -162,9 +191,11 @@ impl Queue {
 
     /// Puts a record back at the head of its key, to be tried again at `at`.
     /// Several of one key are put back last first. The key stays held until [`Queue::release`].
-    pub(crate) fn retry(&mut self, waiting: Waiting, at: Instant) {
+    pub(crate) fn retry(&mut self, mut waiting: Waiting, at: Instant) {
         self.len += 1;
         self.stamp += 1;
+        // Another attempt counts as another.
+        waiting.turn = None;
         match waiting.key.as_ref().filter(|_| !planted::retry_breaks_order()) {
             None => {
                 self.delayed.insert((at, self.stamp), Delayed::Free(Box::new(waiting)));
@@ -180,6 +211,14 @@ impl Queue {
                     self.delayed.insert((at, self.stamp), Delayed::Slot(key));
                 }
             }
+        }
+    }
+
+    /// Puts a record back at the head of its key, where it waits behind one that failed before it.
+    pub(crate) fn put_back(&mut self, waiting: Waiting) {
+        if let Some(slot) = waiting.key.as_ref().and_then(|key| self.slots.get_mut(key)) {
+            self.len += 1;
+            slot.queue.push_front(waiting);
         }
     }
 
@@ -305,6 +344,8 @@ mod tests {
             ledger: None,
             history: History::default(),
             since: now,
+            limit: 0,
+            turn: None,
         }
     }
 
@@ -326,67 +367,67 @@ mod tests {
     #[test]
     fn equal_keys_go_one_at_a_time_and_different_keys_together() {
         let mut queue = filled(&[(Some("a"), "a1"), (Some("a"), "a2"), (Some("b"), "b1"), (None, "x")]);
-        let first = queue.take(MANY);
+        let first = queue.take(MANY, Instant::now(), None);
         assert_eq!(ids(&first), "a1 b1 x");
         assert_eq!(queue.sendable(), 0);
-        assert!(queue.take(MANY).is_empty());
+        assert!(queue.take(MANY, Instant::now(), None).is_empty());
         first.iter().filter_map(|w| w.key.as_ref()).for_each(|key| queue.release(key));
-        assert_eq!(ids(&queue.take(MANY)), "a2");
+        assert_eq!(ids(&queue.take(MANY, Instant::now(), None)), "a2");
     }
 
     #[test]
     fn an_atomic_delivery_holds_a_key_more_than_once() {
         let mut queue = filled(&[(Some("a"), "a1"), (Some("a"), "a2"), (Some("b"), "b1")]);
-        assert_eq!(ids(&queue.take(ATOMIC)), "a1 a2 b1");
+        assert_eq!(ids(&queue.take(ATOMIC, Instant::now(), None)), "a1 a2 b1");
     }
 
     #[test]
     fn a_waiting_head_holds_back_its_own_key_only() {
         let now = Instant::now();
         let mut queue = filled(&[(Some("a"), "a1"), (Some("a"), "a2"), (Some("b"), "b1")]);
-        let mut taken = queue.take(SINGLE);
+        let mut taken = queue.take(SINGLE, Instant::now(), None);
         let head = taken.remove(0);
         let key = head.key.clone().unwrap();
         queue.retry(head, now + Duration::from_secs(1));
         queue.release(&key);
-        assert_eq!(ids(&queue.take(MANY)), "b1");
+        assert_eq!(ids(&queue.take(MANY, Instant::now(), None)), "b1");
         queue.wake(now + Duration::from_millis(999));
-        assert!(queue.take(MANY).is_empty());
+        assert!(queue.take(MANY, Instant::now(), None).is_empty());
         queue.wake(now + Duration::from_secs(1));
-        assert_eq!(ids(&queue.take(ATOMIC)), "a1 a2");
+        assert_eq!(ids(&queue.take(ATOMIC, Instant::now(), None)), "a1 a2");
     }
 
     #[test]
     fn followers_of_a_held_head_give_back_their_place_in_order() {
         let now = Instant::now();
         let mut queue = filled(&[(Some("a"), "a1"), (Some("a"), "a2"), (Some("a"), "a3")]);
-        let head = queue.take(SINGLE).remove(0);
+        let head = queue.take(SINGLE, Instant::now(), None).remove(0);
         let key = head.key.clone().unwrap();
         queue.retry(head, now);
         assert!(queue.is_held(&key));
         assert_eq!(ids(&queue.take_followers(|_| true)), "a2 a3");
         assert_eq!(queue.len(), 1);
         queue.wake(now);
-        assert_eq!(ids(&queue.take(MANY)), "a1");
+        assert_eq!(ids(&queue.take(MANY, Instant::now(), None)), "a1");
     }
 
     #[test]
     fn a_blocked_key_waits_for_the_operator() {
         let mut queue = filled(&[(Some("a"), "a1"), (Some("a"), "a2")]);
-        let head = queue.take(SINGLE).remove(0);
+        let head = queue.take(SINGLE, Instant::now(), None).remove(0);
         let key = head.key.clone().unwrap();
         queue.block(head);
         queue.release(&key);
-        assert!(queue.take(MANY).is_empty());
+        assert!(queue.take(MANY, Instant::now(), None).is_empty());
         queue.unblock();
-        assert_eq!(ids(&queue.take(MANY)), "a1");
+        assert_eq!(ids(&queue.take(MANY, Instant::now(), None)), "a1");
     }
 
     #[test]
     fn time_does_not_free_a_key_whose_head_is_blocked() {
         let now = Instant::now();
         let mut queue = filled(&[(Some("a"), "a1"), (Some("a"), "a2")]);
-        let mut taken = queue.take(ATOMIC);
+        let mut taken = queue.take(ATOMIC, Instant::now(), None);
         let (second, first) = (taken.pop().unwrap(), taken.pop().unwrap());
         let key = first.key.clone().unwrap();
         // As outcomes are taken in: last first.
@@ -394,25 +435,25 @@ mod tests {
         queue.block(first);
         queue.release(&key);
         queue.wake(now + Duration::from_secs(1));
-        assert!(queue.take(ATOMIC).is_empty());
+        assert!(queue.take(ATOMIC, Instant::now(), None).is_empty());
         queue.unblock();
-        assert_eq!(ids(&queue.take(ATOMIC)), "a1 a2");
+        assert_eq!(ids(&queue.take(ATOMIC, Instant::now(), None)), "a1 a2");
     }
 
     #[test]
     fn what_is_blocked_without_a_key_waits_for_the_operator_too() {
         let mut queue = filled(&[(None, "x")]);
-        let head = queue.take(SINGLE).remove(0);
+        let head = queue.take(SINGLE, Instant::now(), None).remove(0);
         queue.block(head);
-        assert!(queue.take(MANY).is_empty());
+        assert!(queue.take(MANY, Instant::now(), None).is_empty());
         queue.unblock();
-        assert_eq!(ids(&queue.take(MANY)), "x");
+        assert_eq!(ids(&queue.take(MANY, Instant::now(), None)), "x");
     }
 
     #[test]
     fn bytes_bound_a_delivery_but_never_stop_a_single_record() {
         let mut queue = filled(&[(None, "x"), (None, "y")]);
-        let taken = queue.take(Limits { records: 10, bytes: 1, atomic: false });
+        let taken = queue.take(Limits { records: 10, bytes: 1, atomic: false }, Instant::now(), None);
         assert_eq!(ids(&taken), "x");
     }
 }

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use karez_api::{Class, Fault, OnError, OnFailure, Outcome};
+use karez_api::{Class, Fault, OnError, OnFailure, Outcome, RateLimit, Record};
 use tokio::time::Instant;
 
 use super::circuit::{Circuit, State};
 use super::queue::{Limits, OrderKey, Queue, Waiting};
 use super::retry::{self, History};
-use super::{Command, Core};
+use super::{Command, Core, Gate};
 use crate::counters::{End, Hold, NodeCounters};
 use crate::graph::{Arrival, Refusal, Target, explain};
 use crate::worker::{Entry, Work};
@@ -27,11 +27,15 @@ pub(crate) struct SinkSettings {
     pub(crate) on_error: OnError,
     pub(crate) on_failure: OnFailure,
     pub(crate) counters: Arc<NodeCounters>,
+    /// The step that goes on with what is answered here.
+    pub(crate) asks: Option<usize>,
+    pub(crate) rate_limit: Option<RateLimit>,
 }
 
 pub(crate) struct SinkState {
     pub(crate) settings: SinkSettings,
     queue: Queue,
+    gate: Option<Gate>,
     circuit: Circuit,
     attempts: HashMap<u64, Vec<Waiting>>,
     next_attempt: u64,
@@ -46,6 +50,7 @@ pub(crate) struct SinkState {
 impl SinkState {
     pub(crate) fn new(settings: SinkSettings, ledger: HashSet<u128>, now: Instant) -> Self {
         Self {
+            gate: settings.rate_limit.as_ref().map(Gate::new),
             settings,
             queue: Queue::default(),
             circuit: Circuit::new(now),
@@ -108,7 +113,13 @@ impl SinkState {
             .filter(|_| !draining && self.attempts.len() < self.settings.concurrency)
             .map(|oldest| oldest + self.settings.linger)
             .filter(|due| *due > now);
-        [wake, circuit, linger].into_iter().flatten().min()
+        let gate = self.shared_gate().map(|gate| gate.opens(now)).filter(|opens| *opens > now);
+        [wake, circuit, linger, gate].into_iter().flatten().min()
+    }
+
+    /// The gate that all records pass alike.
+    fn shared_gate(&self) -> Option<&Gate> {
+        self.gate.as_ref().filter(|gate| !gate.is_keyed())
     }
 
     /// Whether what waits may go without more company.
@@ -121,13 +132,37 @@ impl SinkState {
     }
 }
 
+impl SinkState {
+    /// Answers whose records would overtake one of their key that failed before them and is tried again.
+    fn overtaken(&self, waiting: &[Waiting], outcomes: &[Outcome]) -> HashSet<usize> {
+        let mut overtaken = HashSet::new();
+        if self.settings.asks.is_none() {
+            return overtaken;
+        }
+        let mut held: HashSet<&Arc<OrderKey>> = HashSet::new();
+        for (at, (waiting, outcome)) in waiting.iter().zip(outcomes).enumerate() {
+            let Some(key) = &waiting.key else { continue };
+            match outcome {
+                Outcome::NotSent(_) | Outcome::Unknown(_) => {
+                    held.insert(key);
+                }
+                _ if held.contains(key) => {
+                    overtaken.insert(at);
+                }
+                _ => {}
+            }
+        }
+        overtaken
+    }
+}
+
 impl Core {
     pub(super) fn arrive(&mut self, arrival: Arrival, now: Instant) {
         let origin = arrival.record.origin();
         let sink = &mut self.sinks[arrival.sink];
         sink.settings.counters.entered.fetch_add(1, Relaxed);
         self.graph.taps.show(&sink.settings.name, &arrival.record);
-        if let Some(hash) = arrival.ledger
+        if let Some(hash) = arrival.ledger.filter(|_| sink.settings.asks.is_none())
             && sink.ledger.contains(&hash)
         {
             // Confirmed before a restart or a reload: done, and still to be forgotten with its origin.
@@ -142,6 +177,8 @@ impl Core {
             ledger: arrival.ledger,
             history: History::default(),
             since: now,
+            limit: arrival.limit,
+            turn: None,
         });
     }
 
@@ -150,23 +187,29 @@ impl Core {
         for (n, sink) in self.sinks.iter_mut().enumerate() {
             sink.queue.wake(now);
             while sink.attempts.len() < sink.settings.concurrency && sink.is_due(now, self.draining) {
+                let free = sink.shared_gate().map_or(usize::MAX, |gate| gate.free(now));
+                if free == 0 {
+                    break;
+                }
                 let Some(probe) = sink.circuit.admits(now) else {
                     break;
                 };
                 let mut limits = sink.settings.limits;
+                limits.records = limits.records.min(free);
                 if probe {
                     // Only one delivery at a time tells an outage from its end.
                     sink.circuit.begin_probe();
                     limits.records = if limits.atomic { limits.records } else { 1 };
                 }
-                let taken = sink.queue.take(limits);
+                let taken = sink.queue.take(limits, now, sink.gate.as_mut());
                 if taken.is_empty() {
                     sink.circuit.probe_inconclusive(now);
                     break;
                 }
                 let attempt = sink.next_attempt;
                 sink.next_attempt += 1;
-                let ledger = taken.iter().map(|waiting| waiting.ledger).collect();
+                let written = sink.settings.asks.is_none();
+                let ledger = taken.iter().map(|waiting| waiting.ledger.filter(|_| written)).collect();
                 let records = taken.iter().map(|waiting| waiting.record.clone()).collect();
                 sink.settings.counters.attempts.fetch_add(1, Relaxed);
                 sink.attempts.insert(attempt, taken);
@@ -190,12 +233,18 @@ impl Core {
         };
         let keys: Vec<Arc<OrderKey>> = waiting.iter().filter_map(|w| w.key.clone()).collect();
         let mut verdict = AttemptVerdict::default();
+        let overtaken = self.sinks[n].overtaken(&waiting, &outcomes);
         // Last first: what is put back to the head of a key ends up in its old order.
-        for (waiting, outcome) in waiting.into_iter().zip(outcomes).rev() {
+        for (at, (waiting, outcome)) in waiting.into_iter().zip(outcomes).enumerate().rev() {
             match outcome {
                 Outcome::Done => {
                     verdict.delivered = true;
                     self.done(n, waiting);
+                }
+                Outcome::Became(_) if overtaken.contains(&at) => self.sinks[n].queue.put_back(waiting),
+                Outcome::Became(record) => {
+                    verdict.delivered = true;
+                    self.became(n, waiting, record);
                 }
                 Outcome::Refused(fault) => self.failed_for_good(n, waiting, fault, now),
                 Outcome::NotSent(fault) | Outcome::Unknown(fault) => {
@@ -205,6 +254,28 @@ impl Core {
         }
         self.judge_circuit(n, &verdict, now);
         keys.iter().for_each(|key| self.sinks[n].queue.release(key));
+        for (source, work) in std::mem::take(&mut self.onward).into_iter().rev() {
+            self.run(source, vec![work]);
+        }
+    }
+
+    /// An answer: its record goes on.
+    fn became(&mut self, n: usize, waiting: Waiting, record: Record) {
+        let sink = &mut self.sinks[n];
+        sink.successes += 1;
+        sink.last_fault = None;
+        sink.settings.counters.left.fetch_add(1, Relaxed);
+        self.go_on(n, waiting, record);
+    }
+
+    /// A record goes on behind the step that asked: its branch is the run that is open now.
+    fn go_on(&mut self, n: usize, waiting: Waiting, record: Record) {
+        let origin = waiting.record.origin();
+        let (Some(step), Some(state)) = (self.sinks[n].settings.asks, self.origins.get(origin)) else {
+            return;
+        };
+        let Waiting { key, diverted, ledger: way, .. } = waiting;
+        self.onward.push((state.source, Work { record, entry: Entry::After { step, key, diverted, way } }));
     }
 
     fn judge_circuit(&mut self, n: usize, verdict: &AttemptVerdict, now: Instant) {
@@ -297,7 +368,11 @@ impl Core {
         sink.settings.counters.failed.fetch_add(1, Relaxed);
         let node = Arc::clone(&sink.settings.name);
         let attempts = waiting.history.tries + 1;
-        let policy = if waiting.diverted { OnFailure::DeadLetter } else { sink.settings.on_failure };
+        let policy = match sink.settings.on_failure {
+            OnFailure::Continue => OnFailure::Continue,
+            _ if waiting.diverted => OnFailure::DeadLetter,
+            policy => policy,
+        };
         let to = match policy {
             OnFailure::Block => return sink.queue.block(waiting),
             OnFailure::Drop => {
@@ -307,6 +382,10 @@ impl Core {
             }
             OnFailure::ToSink(sink) => Target::Sink(sink),
             OnFailure::ToStep(step) => Target::Step(step),
+            OnFailure::Continue if self.sinks[n].settings.asks.is_some() => {
+                let record = explain(waiting.record.clone(), &node, &fault, attempts, self.wall);
+                return self.go_on(n, waiting, record);
+            }
             OnFailure::DeadLetter | OnFailure::Continue => {
                 return self.bury(Refusal { node, record: waiting.record, fault, attempts });
             }
@@ -317,7 +396,7 @@ impl Core {
         };
         let record = explain(waiting.record, &node, &fault, attempts, self.wall);
         let entry = Entry::Node { target: to, key: waiting.key, diverted: true };
-        self.run(source, vec![Work { record, entry }]);
+        self.onward.push((source, Work { record, entry }));
     }
 }
 

@@ -128,7 +128,7 @@ impl Step for Mixed {
     }
 }
 
-fn plan(sinks: usize, dedup: bool) -> PipelinePlan {
+fn plan(sinks: usize, dedup: bool, asking: bool) -> PipelinePlan {
     let source = SourceNode {
         name: "in".into(),
         kind: "idle",
@@ -147,22 +147,41 @@ fn plan(sinks: usize, dedup: bool) -> PipelinePlan {
         concurrency: None,
         timeout: Duration::from_secs(1),
         retry: OnError::default().connection,
+        rate_limit: None,
     };
     let step = StepNode {
         id: "mixed".into(),
         kind: "mixed",
-        step: Box::new(Mixed),
+        act: karez_api::Act::Apply(Box::new(Mixed)),
         from: vec![Input(Upstream::Source(0))],
         when: None,
         on_failure: OnFailure::DeadLetter,
         timeout: None,
     };
+    let ask = karez_api::Asking {
+        fingerprint: 0,
+        plan: Box::new(Idle),
+        concurrency: 2,
+        timeout: Duration::from_secs(1),
+        on_error: patient(),
+        rate_limit: None,
+    };
+    let asker = StepNode {
+        id: "asker".into(),
+        kind: "asker",
+        act: karez_api::Act::Ask(Box::new(ask)),
+        from: vec![Input(Upstream::Step(0, 0))],
+        when: None,
+        on_failure: OnFailure::DeadLetter,
+        timeout: None,
+    };
+    let steps = if asking { vec![step, asker] } else { vec![step] };
     let sink = |n: usize| SinkNode {
         name: format!("out{n}").into(),
         kind: "idle",
         fingerprint: 0,
         plan: Box::new(Idle),
-        from: vec![Input(Upstream::Step(0, 0))],
+        from: vec![Input(Upstream::Step(usize::from(asking), 0))],
         when: None,
         on_failure: OnFailure::DeadLetter,
         encode: Encode::Json,
@@ -170,6 +189,7 @@ fn plan(sinks: usize, dedup: bool) -> PipelinePlan {
         concurrency: 3,
         timeout: Duration::from_secs(1),
         on_error: patient(),
+        rate_limit: None,
     };
     PipelinePlan {
         name: "p".into(),
@@ -177,7 +197,7 @@ fn plan(sinks: usize, dedup: bool) -> PipelinePlan {
         fingerprint: 0,
         renamed_from: None,
         sources: vec![source],
-        steps: vec![step],
+        steps,
         sinks: (0..sinks).map(sink).collect(),
         unrouted: Unrouted::DeadLetter,
         max_in_flight: InFlight { records: 40, bytes: 1 << 20 },
@@ -210,6 +230,7 @@ struct World {
     batches: u64,
     sinks: usize,
     dedup: bool,
+    asking: bool,
     /// Records come from a journal, by number.
     journal: bool,
     fetches: Vec<Vec<u64>>,
@@ -218,10 +239,10 @@ struct World {
 }
 
 impl World {
-    fn new(sinks: usize, dedup: bool) -> Self {
+    fn new(sinks: usize, dedup: bool, asking: bool) -> Self {
         let (counters, known) = (Arc::new(Counters::default()), Arc::new(Known::default()));
         let now = Instant::now();
-        let (graph, prepare, states, limit) = Self::parts(sinks, dedup, &counters, now);
+        let (graph, prepare, states, limit) = Self::parts((sinks, dedup, asking), &counters, now);
         let settings = vec![SourceSettings { name: "in".into(), ordered: true }];
         let core = Core::new(Arc::clone(&known) as _, graph, settings, states, limit, Arc::clone(&counters));
         Self {
@@ -239,6 +260,7 @@ impl World {
             batches: 0,
             sinks,
             dedup,
+            asking,
             journal: false,
             fetches: Vec::new(),
             stuck: None,
@@ -246,12 +268,11 @@ impl World {
     }
 
     fn parts(
-        sinks: usize,
-        dedup: bool,
+        (sinks, dedup, asking): (usize, bool, bool),
         counters: &Arc<Counters>,
         now: Instant,
     ) -> (Arc<Graph>, Arc<Prepare>, Vec<SinkState>, InFlight) {
-        let mut plan = plan(sinks, dedup);
+        let mut plan = plan(sinks, dedup, asking);
         let prepare = Arc::new(Prepare::new(&plan.name, 0, &plan.sources[0], Arc::clone(counters)));
         let graph = Arc::new(Graph::new(&mut plan, Arc::new(Taps::default())));
         let states = plan
@@ -259,14 +280,21 @@ impl World {
             .iter()
             .enumerate()
             .map(|(n, node)| {
+                let asks = graph.sinks[n].asks;
                 let settings = SinkSettings {
                     name: Arc::clone(&node.name),
-                    limits: Limits { records: 1, bytes: 1 << 20, atomic: false },
+                    limits: Limits {
+                        records: if asks.is_some() { 3 } else { 1 },
+                        bytes: 1 << 20,
+                        atomic: asks.is_some(),
+                    },
                     linger: Duration::ZERO,
                     concurrency: node.concurrency,
                     on_error: node.on_error,
                     on_failure: node.on_failure,
                     counters: Arc::clone(&graph.sinks[n].counters),
+                    asks,
+                    rate_limit: None,
                 };
                 SinkState::new(settings, HashSet::new(), now)
             })
@@ -286,7 +314,7 @@ impl World {
         self.batches += 1;
         let from = match self.journal {
             true => From::Journal { sequences: numbers.collect() },
-            false => From::Batch(self.batches),
+            false => From::Batch { number: self.batches, first: 0 },
         };
         self.core.pulled(Pulled { source: 0, lane: Lane::new("a"), records, from });
     }
@@ -359,6 +387,7 @@ impl World {
                 1 => Outcome::Unknown(Fault::service("broken")),
                 2 => Outcome::NotSent(Fault::rate_limit("slow", None)),
                 3 => Outcome::Refused(Fault::validation("no", "never")),
+                _ if sink >= self.sinks => Outcome::Became(record.clone()),
                 _ => {
                     let tree = record.body().tree().unwrap();
                     let (n, key) = (tree["n"].as_u64().unwrap(), tree["key"].as_u64().unwrap());
@@ -378,7 +407,8 @@ impl World {
             self.burials.drain(..).map(|burial| burial.refusal.record.origin()).collect();
         self.core.buried(&origins, self.core.generation());
         self.carry_out();
-        let (graph, prepare, states, limit) = Self::parts(self.sinks, self.dedup, &self.counters, self.now);
+        let (graph, prepare, states, limit) =
+            Self::parts((self.sinks, self.dedup, self.asking), &self.counters, self.now);
         self.prepare = prepare;
         let settings = vec![SourceSettings { name: "in".into(), ordered: true }];
         self.core.swap(graph, settings, states, limit);
@@ -415,8 +445,11 @@ impl World {
     }
 }
 
-fn run(sinks: usize, dedup: bool, choices: &[(usize, u8, bool)]) -> Result<World, TestCaseError> {
-    let mut world = World::new(sinks, dedup);
+fn run(
+    (sinks, dedup, asking): (usize, bool, bool),
+    choices: &[(usize, u8, bool)],
+) -> Result<World, TestCaseError> {
+    let mut world = World::new(sinks, dedup, asking);
     let mut pulled = 0;
     for (choice, outcome, reload) in choices {
         if world.core.has_room() && pulled < 120 {
@@ -458,8 +491,8 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
 
     #[test]
-    fn every_record_comes_to_one_end(choices in choices(), sinks in 1..3_usize) {
-        let world = run(sinks, false, &choices)?;
+    fn every_record_comes_to_one_end(choices in choices(), sinks in 1..3_usize, asking: bool) {
+        let world = run((sinks, false, asking), &choices)?;
         let counts = world.counters.read();
         prop_assert_eq!(counts.in_flight, 0);
         prop_assert_eq!(counts.received, 120);
@@ -469,10 +502,10 @@ proptest! {
     }
 
     #[test]
-    fn keys_keep_their_order_at_every_sink(choices in choices(), sinks in 1..3_usize) {
+    fn keys_keep_their_order_at_every_sink(choices in choices(), sinks in 1..3_usize, asking: bool) {
         // Without reloads nothing is delivered twice, so order can be read off the deliveries.
         let calm: Vec<_> = choices.into_iter().map(|(choice, outcome, _)| (choice, outcome, false)).collect();
-        let world = run(sinks, false, &calm)?;
+        let world = run((sinks, false, asking), &calm)?;
         for ((sink, key), numbers) in &world.delivered {
             prop_assert!(numbers.is_sorted(), "sink {sink}, key {key}: {numbers:?}");
         }
@@ -481,7 +514,7 @@ proptest! {
     #[test]
     fn of_two_records_with_one_dedup_key_one_takes_effect(choices in choices()) {
         let calm: Vec<_> = choices.into_iter().map(|(choice, outcome, _)| (choice, outcome, false)).collect();
-        let world = run(1, true, &calm)?;
+        let world = run((1, true, false), &calm)?;
         let counts = world.counters.read();
         prop_assert_eq!(counts.duplicate, 60);
         let distinct: HashSet<u64> = world.delivered.values().flatten().map(|n| n / 2).collect();
@@ -492,7 +525,7 @@ proptest! {
     /// A source that is let go takes its reservations with it: what it gives again is not taken for a duplicate of itself.
     #[test]
     fn a_source_that_went_back_leaves_no_reservation(steps in 0..40_usize) {
-        let mut world = World::new(1, true);
+        let mut world = World::new(1, true, false);
         world.pull(0..8);
         for _ in 0..steps {
             world.carry_out();
@@ -518,7 +551,7 @@ proptest! {
     /// window, and the stuck one goes on in its order when it is free.
     #[test]
     fn a_stuck_key_of_a_journal_never_fills_the_window(choices in choices()) {
-        let mut world = World::new(1, false);
+        let mut world = World::new(1, false, false);
         world.journal = true;
         world.stuck = Some(1);
         let mut pulled = 0;
