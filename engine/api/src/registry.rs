@@ -120,14 +120,34 @@ pub trait SinkSpec: DeserializeOwned + JsonSchema {
     fn check(self, cx: &Checker<'_>) -> Option<Box<dyn SinkPlan>>;
 }
 
+/// What stands under `connections:` of shared files: components look it up by name.
+#[derive(Clone, Copy)]
+pub struct Connections {
+    pub schema: fn() -> Schema,
+    /// What the schema cannot say. Problems are relative to the connection; no I/O.
+    pub check: fn(&str, &Json) -> Vec<Problem>,
+}
+
 /// All components of this binary.
 #[derive(Clone, Default)]
-pub struct Registry(Arc<Vec<Component>>);
+pub struct Registry {
+    components: Arc<Vec<Component>>,
+    connections: Option<Connections>,
+}
 
 impl Registry {
     #[must_use]
     pub fn new(components: Vec<Component>) -> Self {
-        Self(Arc::new(components))
+        Self { components: Arc::new(components), connections: None }
+    }
+    #[must_use]
+    pub fn with_connections(self, connections: Connections) -> Self {
+        Self { connections: Some(connections), ..self }
+    }
+    /// What connections are; without it each component reads them as it likes.
+    #[must_use]
+    pub fn connections(&self) -> Option<Connections> {
+        self.connections
     }
     #[must_use]
     pub fn get(&self, role: Role, name: &str) -> Option<&Component> {
@@ -135,6 +155,6 @@ impl Registry {
     }
     /// The components of a role, in the table's order.
     pub fn of(&self, role: Role) -> impl Iterator<Item = &Component> {
-        self.0.iter().filter(move |component| component.role() == role)
+        self.components.iter().filter(move |component| component.role() == role)
     }
 }

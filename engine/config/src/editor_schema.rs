@@ -23,6 +23,7 @@ pub fn pipeline_schema(registry: &Registry) -> Json {
     let named = |node: &Json| json!({"type": "object", "minProperties": 1, "additionalProperties": node});
     let steps = json!({"type": "array", "items": step});
     let shared_steps = named(&steps);
+    let connection = embed(catalog.connection().0, "connection", &mut defs);
     let extra = [
         ("source", source.clone(), "Where records come from, if from one place."),
         ("sources", named(&source), "Where records come from, by name."),
@@ -30,7 +31,7 @@ pub fn pipeline_schema(registry: &Registry) -> Json {
         ("sink", sink.clone(), "Where records go, if to one place."),
         ("sinks", named(&sink), "Where records go, by name."),
         ("tests", json!({"type": "array", "items": {"type": "object"}}), "Cases for `karez test`."),
-        ("connections", named(&json!({"type": "object"})), "Shared file: named remote systems."),
+        ("connections", named(&connection), "Shared file: named remote systems."),
         ("mappings", json!({"type": "object"}), "Shared file: named mappings."),
         (
             "schemas",

@@ -125,6 +125,8 @@ pub struct Loaded {
     pub files: Vec<FileReport>,
     /// Of all files, by file and place.
     pub problems: Vec<Placed>,
+    /// The connections of shared files that nothing is wrong with, by name.
+    pub connections: Vec<(String, karez_api::Json)>,
     kept: show::Kept,
 }
 

@@ -44,8 +44,9 @@ pub fn load(input: Input<'_>) -> Loaded {
     problems.sort();
     let plans = pipelines.iter_mut().filter(|examined| !bad.contains(&examined.name));
     let plans = plans.filter_map(|examined| examined.plan.take()).collect();
+    let connections = shared.connections();
     let sheets = pipelines.into_iter().map(|examined| (examined.name, examined.sheet)).collect();
-    Loaded { pipelines: plans, files, problems, kept: show::Kept { desk, sheets } }
+    Loaded { pipelines: plans, files, problems, connections, kept: show::Kept { desk, sheets } }
 }
 
 /// The tree of each pipeline, overlays included, by name.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use karez_api::{Component, Json, JsonMap, Path, Problem, Registry, Role};
+use karez_api::{Component, Connections, Json, JsonMap, Path, Problem, Registry, Role};
 use schemars::schema_for;
 
 use crate::engine_keys::{SinkKeys, SourceKeys, StepKeys, TopKeys, of_role, roles_of};
@@ -17,6 +17,7 @@ pub(crate) struct Catalog<'a> {
     registry: &'a Registry,
     schemas: BTreeMap<(Role, &'static str), Json>,
     engine: BTreeMap<Role, Json>,
+    connection: Json,
     top: Json,
 }
 
@@ -33,6 +34,9 @@ impl<'a> Catalog<'a> {
                 (Role::Step, schema_for!(StepKeys).to_value()),
                 (Role::Sink, schema_for!(SinkKeys).to_value()),
             ]),
+            connection: registry
+                .connections()
+                .map_or_else(|| serde_json::json!({"type": "object"}), |kind| (kind.schema)().to_value()),
             top: schema_for!(TopKeys).to_value(),
         }
     }
@@ -51,6 +55,11 @@ impl<'a> Catalog<'a> {
 
     pub(crate) fn engine(&self, role: Role) -> &Json {
         self.engine.get(&role).unwrap_or(&Json::Bool(true))
+    }
+
+    /// The schema of a connection, and what it cannot say.
+    pub(crate) fn connection(&self) -> (&Json, Option<Connections>) {
+        (&self.connection, self.registry.connections())
     }
 
     pub(crate) fn top(&self) -> &Json {

@@ -8,7 +8,7 @@ use crate::engine_keys::of_role;
 use crate::files::Desk;
 use crate::interpolate::{interpolate, reason};
 use crate::node::Catalog;
-use crate::schema_check::template_in_fixed;
+use crate::schema_check::{Check, template_in_fixed};
 use crate::sheet::{Origins, Sheet, Spot};
 use crate::{Environment, FileKind, overlay, suggest, tree, yaml};
 
@@ -79,7 +79,7 @@ impl Shared {
         for section in ["connections", "mappings", "vars"] {
             interpolate(&mut sheet, &Path::root().field(section), environment);
         }
-        check_connections(&mut sheet);
+        check_connections(&mut sheet, catalog);
         check_defaults(&sheet, catalog);
         desk.report_sheet(&sheet);
         let bad = |section| sheet.is_bad(&Path::root().field(section));
@@ -95,6 +95,14 @@ impl Shared {
     pub(crate) fn names(&self, section: &str) -> Vec<&str> {
         let entries = tree::object(&self.sheet.tree, &Path::root().field(section));
         entries.map(|entries| entries.keys().map(String::as_str).collect()).unwrap_or_default()
+    }
+
+    /// The connections that nothing is wrong with, by name.
+    pub(crate) fn connections(&self) -> Vec<(String, Json)> {
+        let at = Path::root().field("connections");
+        let entries = tree::object(&self.sheet.tree, &at).into_iter().flatten();
+        let good = entries.filter(|(name, _)| !self.sheet.is_bad(&at.field(name.as_str())));
+        good.map(|(name, settings)| (name.clone(), settings.clone())).collect()
     }
 
     pub(crate) fn vars(&self) -> JsonMap {
@@ -170,8 +178,10 @@ pub(crate) fn report_twice(desk: &mut Desk, first: &Spot, second: &Spot, what: &
 }
 
 /// Settings of a connection are fixed, whatever the component that uses it makes of its own.
-fn check_connections(sheet: &mut Sheet) {
+fn check_connections(sheet: &mut Sheet, catalog: &Catalog<'_>) {
     let at = Path::root().field("connections");
+    let names: Vec<String> =
+        tree::object(&sheet.tree, &at).map(|all| all.keys().cloned().collect()).unwrap_or_default();
     let mut problems = Vec::new();
     if let Some(connections) = tree::get_mut(&mut sheet.tree, &at) {
         tree::strings_mut(connections, &at, &mut |path, text| {
@@ -180,6 +190,29 @@ fn check_connections(sheet: &mut Sheet) {
         });
     }
     sheet.problems.borrow_mut().extend(problems);
+    for name in &names {
+        check_connection(sheet, catalog, name, &at);
+    }
+}
+
+fn check_connection(sheet: &mut Sheet, catalog: &Catalog<'_>, name: &str, parent: &Path) {
+    let at = parent.field(name);
+    let (schema, Some(kind)) = catalog.connection() else { return };
+    if sheet.is_bad(&at) {
+        return;
+    }
+    let mut settings = sheet.get(&at).cloned().unwrap_or_default();
+    let nowhere_else = |_: &Path, _: &str| None;
+    let mut check = Check::new(&sheet.written, &nowhere_else);
+    check.run(schema, &mut settings, &at);
+    let Check { mut problems, secret, .. } = check;
+    if !problems.iter().any(crate::sheet::is_error) {
+        let found = (kind.check)(name, &settings).into_iter();
+        problems.extend(found.map(|problem| Problem { at: at.join(&problem.at), ..problem }));
+    }
+    sheet.problems.borrow_mut().extend(problems);
+    sheet.secret.borrow_mut().extend(secret);
+    tree::set(&mut sheet.tree, parent, name, settings);
 }
 
 fn check_defaults(sheet: &Sheet, catalog: &Catalog<'_>) {
