@@ -73,6 +73,11 @@ impl Checker<'_> {
         self.keep(self.expressions.condition(&self.scope, &self.at.join(field), setting))
     }
 
+    /// A place in the record to write to, named at `field` (relative).
+    pub fn place(&self, field: &Path, setting: &str) -> Option<crate::Place> {
+        self.keep(self.expressions.place(&self.at.join(field), setting).map_err(|problem| vec![problem]))
+    }
+
     fn keep<T>(&self, compiled: Result<T, Vec<Problem>>) -> Option<T> {
         compiled.map_err(|problems| self.problems.borrow_mut().extend(problems)).ok()
     }

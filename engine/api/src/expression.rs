@@ -23,6 +23,18 @@ pub type Text = Arc<dyn Evaluate<String>>;
 /// True or false, never a guess.
 pub type Condition = Arc<dyn Evaluate<bool>>;
 
+/// Somewhere in a record that something is written to; never the whole record.
+pub trait Put: Send + Sync {
+    /// Writes a value; objects on the way are made where they are missing.
+    ///
+    /// # Errors
+    /// Class validation: something on the way is neither an object nor missing, or an array is too short.
+    fn put(&self, tree: &mut Json, value: Json) -> Result<(), Fault>;
+}
+
+/// A plain field name, or a singular path that begins with `$.`.
+pub type Place = Arc<dyn Put>;
+
 /// What `{{…}}` may bring into a text (grammar.md §2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Escape {
@@ -56,9 +68,30 @@ pub trait Expressions: Send + Sync {
     /// # Errors
     /// As [`Expressions::value`]. Warnings go to `scope`.
     fn condition(&self, scope: &Scope<'_>, at: &Path, setting: &Json) -> Result<Condition, Vec<Problem>>;
+    /// A place to write to: a field of the record, and where the language has paths, what they name.
+    ///
+    /// # Errors
+    /// It is no path, or can match many places.
+    fn place(&self, at: &Path, setting: &str) -> Result<Place, Problem> {
+        let _ = at;
+        Ok(Arc::new(Field(setting.to_owned())))
+    }
 }
 
 use crate::check::Scope;
+
+/// A field of the record itself.
+struct Field(String);
+
+impl Put for Field {
+    fn put(&self, tree: &mut Json, value: Json) -> Result<(), Fault> {
+        let fields = tree
+            .as_object_mut()
+            .ok_or_else(|| Fault::validation("place", format!("{} cannot be written: no object", self.0)))?;
+        fields.insert(self.0.clone(), value);
+        Ok(())
+    }
+}
 
 struct Constant<T>(T);
 

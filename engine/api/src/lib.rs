@@ -30,7 +30,7 @@ mod vault;
 
 pub use body::{Body, Form};
 pub use check::{Checker, Reuse, Scope};
-pub use expression::{Condition, Escape, Evaluate, Expressions, Text, Value, constant};
+pub use expression::{Condition, Escape, Evaluate, Expressions, Place, Put, Text, Value, constant};
 pub use fault::{Class, Fault};
 pub use id::RecordId;
 pub use intake::{

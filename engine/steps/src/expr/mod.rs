@@ -12,6 +12,7 @@ mod text;
 mod value;
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use karez_api::{Condition, Escape, Expressions, Json, Path, Problem, Scope, Text, Value};
 
@@ -41,6 +42,9 @@ impl Expressions for Languages {
     }
     fn condition(&self, scope: &Scope<'_>, at: &Path, setting: &Json) -> Result<Condition, Vec<Problem>> {
         condition::compile(scope, at, setting).map_err(|problem| vec![problem])
+    }
+    fn place(&self, at: &Path, setting: &str) -> Result<karez_api::Place, Problem> {
+        crate::steps::Place::read(at, setting).map(|place| Arc::new(place) as karez_api::Place)
     }
 }
 

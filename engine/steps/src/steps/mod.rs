@@ -15,6 +15,7 @@ mod template;
 mod validate;
 
 use karez_api::Component;
+pub(crate) use place::Place;
 
 /// All steps of this crate.
 #[must_use]

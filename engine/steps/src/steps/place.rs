@@ -6,7 +6,7 @@ use crate::expr::{Query, Step, parse_pick};
 
 /// Where in a record something is written; never the whole record.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(crate) struct Place {
     path: Vec<Step>,
     name: String,
 }
@@ -14,20 +14,23 @@ pub(super) struct Place {
 impl Place {
     /// Reads a key or path at `at` (relative to the component); a problem is reported there.
     pub(super) fn compile(cx: &Checker<'_>, at: &Path, key: &str, on_key: bool) -> Option<Self> {
+        Self::read(at, key).map_err(|problem| cx.report(if on_key { problem.on_key() } else { problem })).ok()
+    }
+
+    /// # Errors
+    /// The key is a path that cannot be read, or can match many places; the problem stands at `at`.
+    pub(crate) fn read(at: &Path, key: &str) -> Result<Self, Problem> {
         if !key.starts_with("$.") && !key.starts_with("$[") {
-            return Some(Self { path: vec![Step::Name(key.to_owned())], name: key.to_owned() });
+            return Ok(Self { path: vec![Step::Name(key.to_owned())], name: key.to_owned() });
         }
-        let problem = match parse_pick(key) {
-            Ok(Query::Single(path)) => {
-                return Some(Self { path, name: key.to_owned() });
-            }
+        match parse_pick(key) {
+            Ok(Query::Single(path)) => Ok(Self { path, name: key.to_owned() }),
             Ok(Query::Many(_)) => {
-                Problem::error("bad-jsonpath", at.clone(), format!("{key} can match many places; name one"))
+                let message = format!("{key} can match many places; name one");
+                Err(Problem::error("bad-jsonpath", at.clone(), message))
             }
-            Err(mistake) => mistake.problem("bad-jsonpath", at),
-        };
-        cx.report(if on_key { problem.on_key() } else { problem });
-        None
+            Err(mistake) => Err(mistake.problem("bad-jsonpath", at)),
+        }
     }
 
     pub(super) fn name(&self) -> &str {
@@ -66,10 +69,6 @@ impl Place {
         }
     }
 
-    /// Writes a value; objects on the way are made where they are missing.
-    ///
-    /// # Errors
-    /// Class validation: something on the way is neither an object nor missing, or an array is too short.
     pub(super) fn put(&self, tree: &mut Json, value: Json) -> Result<(), Fault> {
         let refused =
             |what: &str| Fault::validation("place", format!("{} cannot be written: {what}", self.name));
@@ -95,6 +94,12 @@ impl Place {
         }
         *node = value;
         Ok(())
+    }
+}
+
+impl karez_api::Put for Place {
+    fn put(&self, tree: &mut Json, value: Json) -> Result<(), Fault> {
+        self.put(tree, value)
     }
 }
 
