@@ -21,6 +21,26 @@ pub struct Request {
     pub reuse: Reuse,
     /// Media types that are fine, like `application/json`; another under a good status is an error. None: any.
     pub accepts: Option<&'static [&'static str]>,
+    /// Nobody needs the answer's body: of one that is long, slow or without end only the beginning is read.
+    pub status_decides: bool,
+}
+
+impl Request {
+    /// One that carries nothing yet, for one attempt.
+    #[must_use]
+    pub fn new(method: Method, url: Url) -> Self {
+        Self {
+            method,
+            url,
+            headers: HeaderMap::new(),
+            body: Bytes::new(),
+            timeout: None,
+            retries: false,
+            reuse: Reuse::default(),
+            accepts: None,
+            status_decides: false,
+        }
+    }
 }
 
 /// Whether an answer of before will do.

@@ -57,7 +57,7 @@ pub use store::{
     Appended, DedupKey, Entry, Events, Expect, LARGEST_RECORD, NewEntry, Progress, SinkName, StoreError,
     Stored, StreamName, StreamStats, Write,
 };
-pub use vault::{Kept, Vault};
+pub use vault::{Kept, SECRETS, SharedVault, Vault, secret_item};
 
 /// A JSON value; field order is kept, numbers are kept or refused, never altered.
 pub type Json = serde_json::Value;

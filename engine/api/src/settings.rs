@@ -7,6 +7,7 @@ use std::time::Duration as StdDuration;
 use ipnet::IpNet;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
+use zeroize::Zeroizing;
 
 /// A length of time as written in a file: `250ms`, `30s`, `5m`, `72h`, `7d`; `0` alone is allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -118,14 +119,14 @@ impl Network {
     }
 }
 
-/// A string that must not be seen: no `Debug`, no `Display`, no `Serialize`.
+/// A string that must not be seen: no `Debug`, no `Display`, no `Serialize`. Its memory is overwritten when it goes.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
+pub struct Secret(Zeroizing<String>);
 
 impl Secret {
     #[must_use]
     pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
+        Self(Zeroizing::new(text.into()))
     }
     /// The secret itself, for the one place that needs it.
     #[must_use]
@@ -142,7 +143,7 @@ impl fmt::Debug for Secret {
 
 impl<'de> Deserialize<'de> for Secret {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer).map(Self)
+        String::deserialize(deserializer).map(Self::new)
     }
 }
 

@@ -115,7 +115,8 @@ pub struct Jwt {
     pub subject: Option<String>,
     /// `aud`.
     pub audience: Option<String>,
-    /// More claims. `{now}`, `{expires}` and `{uuid}` in a text stand for numbers of seconds and a new id.
+    /// More claims. `{now}` and `{expires}` in a text stand for the seconds of `iat` and `exp`, `{uuid}` for a new id.
+    /// `iat`, `exp` and `jti` are there by themselves; `null` leaves one out.
     #[serde(default)]
     pub claims: BTreeMap<String, Json>,
     /// From `iat` to `exp`, up to 1h. Default 5m.
@@ -149,9 +150,10 @@ pub struct Session {
     pub expires_format: Option<super::ExpiryFormat>,
     /// How long it counts where the answer does not say.
     pub lifetime: Option<Duration>,
-    /// How it goes with requests. Default `{header: Authorization}` with prefix `Bearer `.
+    /// How it goes with requests. Default `{header: Authorization}`.
     #[serde(rename = "in")]
     pub place: Option<Place>,
+    /// What stands before it. Default `Bearer ` where `in` is not said, else nothing.
     pub prefix: Option<String>,
     /// More values to keep from the answer by name, each a pick: usable as `{NAME}` in the connection's address.
     #[serde(default)]
@@ -223,7 +225,7 @@ pub struct Hmac {
     /// How `secret` is written: `base64`, `hex`; default: as text.
     pub secret_encoding: Option<Encoding>,
     /// What is signed: text with `{method}`, `{path}`, `{query}`, `{url}`, `{host}`, `{body}`, `{body_sha256}`,
-    /// `{timestamp}` (Unix seconds), `{timestamp_ms}`, `{date}` (RFC 9110), `{nonce}`.
+    /// `{timestamp}` (Unix seconds), `{timestamp_ms}`, `{date}` (RFC 9110), `{nonce}`. `{{` and `}}` stand for braces.
     pub message: String,
     #[serde(default)]
     pub encoding: Encoding,

@@ -26,19 +26,21 @@ pub struct Limits {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Quota {
-    /// How often, like `10/s` or `100/m`.
-    pub rate: Rate,
+    /// How often, like `10/s` or `100/m`. Needed unless `requests` and `window` say it.
+    pub rate: Option<Rate>,
     /// How many may go at once after a rest. Default 1.
     pub burst: Option<u32>,
-    /// Count within a sliding window of this length in place of a bucket: `requests` in each `window`.
+    /// Count within a sliding window of this length in place of a bucket: `requests` in each `window`, by default as
+    /// many as `rate` makes of it. A window is exact: what is on its way counts until its answer has come.
     pub window: Option<Duration>,
+    /// Up to 100000.
     pub requests: Option<u32>,
     /// Methods that it is about. Default: all.
     #[serde(default)]
     pub methods: Vec<String>,
     /// The beginning of the paths that it is about. Default: all.
     pub path: Option<String>,
-    /// What a request costs. Default 1.
+    /// What a request costs of `burst` or `requests`. Default 1.
     pub cost: Option<u32>,
 }
 
@@ -71,7 +73,8 @@ pub struct CircuitSpec {
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CacheSpec {
-    /// Where: `redis://host:port/0`. Default: in memory.
+    /// Where: `redis://host:port/0`, which then holds answers in clear. Where it cannot be asked, the far end is.
+    /// Default: in memory.
     pub redis: Option<karez_api::Secret>,
     /// Most bytes in memory. Default 64MiB.
     pub size: Option<karez_api::ByteSize>,

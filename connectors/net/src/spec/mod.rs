@@ -14,7 +14,7 @@ pub use auth::{
     ApiKey, AuthSpec, AwsSigV4, Basic, Bearer, Digest, Encoding, HashName, Hmac, Jwt, JwtAlgorithm, OAuth1,
     OAuth1Method, Place, Session,
 };
-pub use limits::{CacheSpec, CircuitSpec, Concurrency, Limits, Quota};
+pub use limits::{Adaptive, CacheSpec, CircuitSpec, Concurrency, Limits, Quota};
 pub use oauth2::{
     Assertion, BodyFormat, ClientAuth, Exchange, ExpiryFormat, Grant, IdToken, OAuth2, Par, Pkce,
     SamlAssertion, TokenPaths, TokenRequest,
@@ -43,6 +43,7 @@ pub struct ConnectionSpec {
     /// Certificates: whom to trust, and who we are.
     pub tls: Option<TlsSpec>,
     /// An HTTP proxy for all requests, like `http://proxy.example.com:3128`. Those of the environment are not used.
+    /// It resolves names itself, so which addresses they stand for is for it to judge.
     pub proxy: Option<Secret>,
     /// Longest time for a whole call, waiting for its turn and retries included. Default 30s.
     pub timeout: Option<Duration>,
@@ -52,6 +53,10 @@ pub struct ConnectionSpec {
     #[serde(default)]
     #[schemars(with = "Vec<String>")]
     pub allow_private: Vec<String>,
+    /// Whether GET and HEAD follow redirects, at most 5 for one call, never from https to http, and without anything
+    /// that says who we are to another origin. Default false: a redirect is an error that says where it points.
+    #[serde(default)]
+    pub follow_redirects: bool,
     /// How much at once, how often, how long without answer.
     #[serde(default)]
     pub limits: Limits,
@@ -122,6 +127,8 @@ pub struct Probe {
     pub method: Option<String>,
     /// Behind the connection's address.
     pub path: String,
+    /// Sent as JSON, for systems that have one address for everything (GraphQL). Default: nothing is sent.
+    pub body: Option<Json>,
 }
 
 /// Networks as they are written; what cannot be read is told by its text.
@@ -130,4 +137,37 @@ pub struct Probe {
 /// The first text that is no network.
 pub fn networks(texts: &[String]) -> Result<Vec<Network>, String> {
     texts.iter().map(|text| text.parse()).collect()
+}
+
+/// What may stand there. Nothing is required: a provider may fill it in, and what is missing then is told by
+/// [`crate::check`].
+#[must_use]
+pub fn schema() -> schemars::Schema {
+    let mut schema = schemars::schema_for!(ConnectionSpec);
+    if let Some(root) = schema.as_object_mut() {
+        root.values_mut().for_each(|value| require_nothing(value, false));
+        root.remove("required");
+    }
+    schema
+}
+
+/// The name of an alternative stays: by it the others are told apart.
+fn require_nothing(schema: &mut Json, alternative: bool) {
+    match schema {
+        Json::Object(fields) => {
+            if !alternative {
+                fields.remove("required");
+            }
+            for (name, value) in fields {
+                match (name.as_str(), value) {
+                    ("oneOf" | "anyOf", Json::Array(branches)) => {
+                        branches.iter_mut().for_each(|branch| require_nothing(branch, true));
+                    }
+                    (_, value) => require_nothing(value, false),
+                }
+            }
+        }
+        Json::Array(items) => items.iter_mut().for_each(|item| require_nothing(item, false)),
+        _ => {}
+    }
 }

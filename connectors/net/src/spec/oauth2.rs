@@ -138,6 +138,8 @@ pub struct OAuth2 {
     pub audience: Option<String>,
     /// Where the log-in comes back to. Default: `/oauth/callback` of the ingress, or a port of this machine.
     pub redirect_url: Option<String>,
+    /// The code's parameter in the callback, where this server has another word for it. Default `code`.
+    pub code_param: Option<String>,
     /// More parameters of the authorization request, like `{access_type: offline}`.
     #[serde(default)]
     pub authorization_params: BTreeMap<String, String>,

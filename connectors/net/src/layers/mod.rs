@@ -1,0 +1,274 @@
+//! What stands between a call and the network. Outside in: deadline, cache, retries, redirects, new
+//! credentials after a refusal; then for each request that is sent: circuit, credentials, its turn and its
+//! place among those that run at once, the transport, and the judgement of the answer. Each attempt passes all
+//! of the inner ones, so that none of them goes uncounted or carries a signature that was used before.
+
+mod cache;
+mod circuit;
+mod deadline;
+mod gate;
+mod quota;
+mod redirect;
+mod retry;
+mod verdict;
+
+use std::borrow::Cow;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use karez_api::{Class, Clock, Fault};
+use tracing::warn;
+
+use crate::auth::{Credentials, Stamp};
+use crate::metrics::Metrics;
+use crate::transport::{Carrier, place};
+use crate::{Failure, Request, Response};
+pub(crate) use cache::{Cache, address as redis_address};
+pub use circuit::CircuitState;
+pub(crate) use circuit::{Circuit, Pass};
+use deadline::Deadline;
+pub(crate) use gate::Gate;
+use gate::Load;
+pub use quota::QuotaLeft;
+pub(crate) use quota::Quotas;
+use quota::Turn;
+pub(crate) use retry::Retries;
+pub use verdict::excerpt;
+pub(crate) use verdict::{Judge, Refusal};
+
+/// Credentials that were put on a request longer ago than this are put on anew before it is sent.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// The layers of one connection.
+pub(crate) struct Layers {
+    pub(crate) name: Arc<str>,
+    pub(crate) carrier: Arc<dyn Carrier>,
+    pub(crate) credentials: Option<Arc<dyn Credentials>>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) cache: Cache,
+    pub(crate) circuit: Circuit,
+    pub(crate) quotas: Quotas,
+    pub(crate) gate: Gate,
+    pub(crate) retries: Retries,
+    pub(crate) judge: Judge,
+    pub(crate) metrics: Metrics,
+    /// Most bytes of an answer.
+    pub(crate) limit: usize,
+    pub(crate) follows: bool,
+}
+
+/// What came of one request.
+struct Attempt {
+    outcome: Result<Response, Refusal>,
+    stamp: Option<Stamp>,
+}
+
+impl Layers {
+    /// # Errors
+    /// What it came to, classified.
+    pub(crate) async fn call(&self, request: &Request, timeout: Duration) -> Result<Response, Failure> {
+        let deadline = Deadline::after(timeout, self.clock.instant());
+        self.cached(request, &deadline).await
+    }
+
+    async fn cached<'a>(&self, request: &'a Request, deadline: &Deadline) -> Result<Response, Failure> {
+        if !self.cache.concerns(request) {
+            return self.persistent(request, deadline).await;
+        }
+        let send = |request: Cow<'a, Request>| async move { self.persistent(&request, deadline).await };
+        self.cache.call(request, &self.metrics.cache, send).await
+    }
+
+    /// Tries again what may be tried again.
+    async fn persistent(&self, request: &Request, deadline: &Deadline) -> Result<Response, Failure> {
+        let mut attempts = 1;
+        self.retries.earn();
+        loop {
+            let failure = match self.followed(request, deadline).await {
+                Ok(answer) => return Ok(answer),
+                Err(failure) => failure,
+            };
+            let Some(pause) = self.retries.after(request, &failure, attempts, rand::random()) else {
+                return Err(failure);
+            };
+            if self.clock.instant() + pause >= deadline.at {
+                return Err(failure);
+            }
+            self.clock.sleep(pause).await;
+            attempts += 1;
+            self.metrics.retried();
+        }
+    }
+
+    /// Goes where redirects point, if the connection says so.
+    async fn followed(&self, request: &Request, deadline: &Deadline) -> Result<Response, Failure> {
+        let mut answer = self.authorized(request, deadline).await?;
+        if !self.follows {
+            return Ok(answer);
+        }
+        let mut request = Cow::Borrowed(request);
+        let mut trusted = true;
+        for _ in 0..redirect::MOST {
+            let Some(hop) = redirect::hop(&request, &answer)? else { return Ok(answer) };
+            // Whoever was left once gets nothing more, not even on the way back.
+            trusted &= hop.trusted;
+            let next = if trusted { hop.request } else { redirect::bare(hop.request) };
+            answer = match trusted {
+                true => self.authorized(&next, deadline).await?,
+                false => self.foreign(&next, deadline).await?,
+            };
+            request = Cow::Owned(next);
+        }
+        match redirect::hop(&request, &answer)? {
+            None => Ok(answer),
+            Some(_) => Err(redirect::too_many(&request)),
+        }
+    }
+
+    /// Sends it once more where other credentials may help.
+    async fn authorized(&self, request: &Request, deadline: &Deadline) -> Result<Response, Failure> {
+        let Attempt { outcome, stamp } = self.attempt(request, deadline).await?;
+        let refusal = match outcome {
+            Ok(answer) => return Ok(answer),
+            Err(refusal) => refusal,
+        };
+        let (Some(credentials), Some(stamp), true, Some(answer)) =
+            (&self.credentials, stamp, refusal.renewable, refusal.failure.response.as_deref())
+        else {
+            return Err(refusal.failure);
+        };
+        let renewed = deadline.within(&*self.clock, credentials.refused(stamp, answer)).await;
+        if !renewed.unwrap_or(Ok(false)).map_err(Failure::not_sent)? {
+            return Err(refusal.failure);
+        }
+        self.metrics.replayed();
+        self.attempt(request, deadline).await?.outcome.map_err(|refusal| refusal.failure)
+    }
+
+    /// One request: what is in its way, the network, and what the answer means.
+    async fn attempt(&self, request: &Request, deadline: &Deadline) -> Result<Attempt, Failure> {
+        let pass = self.admitted(request)?;
+        let mut stamp = None;
+        let mut marked = Cow::Borrowed(request);
+        let begun = self.clock.instant();
+        if let Some(credentials) = &self.credentials {
+            stamp = Some(self.mark(&**credentials, marked.to_mut(), deadline).await?);
+        }
+        let asked = self.clock.instant();
+        let turn = self.turn(request, deadline).await?;
+        let now = self.clock.instant();
+        if now > asked {
+            self.metrics.throttled(now - asked);
+        }
+        if let Some(credentials) = &self.credentials
+            && now.saturating_duration_since(begun) > FRESH
+        {
+            let mut anew = request.clone();
+            stamp = Some(self.mark(&**credentials, &mut anew, deadline).await?);
+            marked = Cow::Owned(anew);
+        }
+        let outcome = self.exchange(&marked, pass, turn, deadline).await;
+        if let (Some(credentials), Some(stamp), Ok(answer)) = (&self.credentials, stamp, &outcome) {
+            credentials.accepted(stamp, answer);
+        }
+        Ok(Attempt { outcome, stamp })
+    }
+
+    async fn exchange(
+        &self,
+        request: &Request,
+        pass: Pass<'_>,
+        turn: Turn<'_>,
+        deadline: &Deadline,
+    ) -> Result<Response, Refusal> {
+        let sent = self.clock.instant();
+        let answer = self.send(request, deadline).await;
+        let now = self.clock.instant();
+        if let Ok(answer) = &answer {
+            turn.answered(answer);
+        }
+        let outcome = match answer {
+            Ok(answer) => self.judge.judge(request, answer, self.clock.now()),
+            Err(failure) => Err(Refusal { failure, renewable: false }),
+        };
+        let class = outcome.as_ref().err().map(|refusal| refusal.failure.fault.class());
+        let took = now.saturating_duration_since(sent);
+        self.metrics.answered(class, took);
+        turn.done(load(class), took, now);
+        if pass.settle(outcome.as_ref().is_err_and(|refusal| is_trouble(&refusal.failure)), now) {
+            warn!(connection = %self.name, "too many calls failed, so the far end is left alone for a while");
+        }
+        outcome
+    }
+
+    /// A request to somebody else, to whom we say nothing of ourselves.
+    async fn foreign(&self, request: &Request, deadline: &Deadline) -> Result<Response, Failure> {
+        let answer = self.send(request, deadline).await?;
+        self.judge.judge(request, answer, self.clock.now()).map_err(|refusal| refusal.failure)
+    }
+
+    async fn send(&self, request: &Request, deadline: &Deadline) -> Result<Response, Failure> {
+        let answer = deadline.within(&*self.clock, self.carrier.send(request, self.limit)).await;
+        answer.unwrap_or_else(|| Err(deadline.not_answered(request)))
+    }
+
+    /// Puts the credentials on a request.
+    async fn mark(
+        &self,
+        credentials: &dyn Credentials,
+        request: &mut Request,
+        deadline: &Deadline,
+    ) -> Result<Stamp, Failure> {
+        let marked = deadline.within(&*self.clock, credentials.apply(request)).await;
+        let Some(marked) = marked else {
+            self.metrics.turned_away();
+            return Err(deadline.not_sent(request));
+        };
+        marked.map_err(|fault| self.not_sent(fault))
+    }
+
+    fn admitted(&self, request: &Request) -> Result<Pass<'_>, Failure> {
+        self.circuit.enter(self.clock.instant()).map_err(|rest| {
+            let to = place(&request.method, &request.url);
+            let message = format!(
+                "{to} was not sent: too many of the last calls of connection {} failed; the next try is in {} s",
+                self.name,
+                rest.as_secs().max(1)
+            );
+            self.not_sent(Fault::connection(message).with_code("circuit_open").with_retry_after(Some(rest)))
+        })
+    }
+
+    async fn turn(&self, request: &Request, deadline: &Deadline) -> Result<Turn<'_>, Failure> {
+        let to = (&request.method, &request.url);
+        self.quotas.turn(to, &self.gate, &*self.clock, deadline.at).await.map_err(|fault| {
+            let message = format!("{} was not sent: {fault}", place(to.0, to.1));
+            self.not_sent(fault.with_message(message))
+        })
+    }
+
+    fn not_sent(&self, fault: Fault) -> Failure {
+        self.metrics.turned_away();
+        Failure::not_sent(fault)
+    }
+}
+
+/// Whether a failure says that the far end is in trouble: an address that is not called says nothing of it.
+fn is_trouble(failure: &Failure) -> bool {
+    let fault = &failure.fault;
+    matches!(fault.class(), Class::Connection | Class::Service) && fault.code() != "private_address"
+}
+
+/// What the outcome of a call says of the far end's load.
+fn load(class: Option<Class>) -> Load {
+    match class {
+        None | Some(Class::Validation) => Load::Good,
+        Some(Class::RateLimit | Class::Connection | Class::Service) => Load::Pressed,
+        Some(Class::Auth | Class::Fatal) => Load::Silent,
+    }
+}
+
+/// Nothing that is done under these locks panics; and if it did, counters are no reason to stop.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,108 @@
+//! One attempt over the network: an address that may be called, an answer of bounded size. Knows nothing
+//! of credentials, turns and second attempts.
+
+mod body;
+mod client;
+mod failure;
+mod guard;
+mod resolver;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use karez_api::{Clock, Fault, Network};
+use reqwest::{Client, Url};
+
+use crate::spec::TlsSpec;
+use crate::{Effect, Failure, Request, Response};
+use body::{Body, End, tells_its_end, too_large};
+pub(crate) use client::check;
+pub use failure::{chain, failure, place};
+pub(crate) use guard::Guard;
+
+/// How much of an answer is read where its status decides, in bytes.
+const ENOUGH: usize = 64 << 10;
+/// And for how long.
+const DRAIN: Duration = Duration::from_secs(2);
+
+/// What carries a request to its far end: the network, or a stand-in of a test.
+#[async_trait]
+pub(crate) trait Carrier: Send + Sync {
+    /// One attempt. The answer has at most `limit` bytes, decompressed.
+    ///
+    /// # Errors
+    /// No answer came, or one that is too large. Any status is an answer.
+    async fn send(&self, request: &Request, limit: usize) -> Result<Response, Failure>;
+}
+
+/// How a client reaches its far end.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Manners<'a> {
+    pub(crate) tls: Option<&'a TlsSpec>,
+    pub(crate) proxy: Option<&'a str>,
+    /// Default 10 s.
+    pub(crate) connect_timeout: Option<Duration>,
+    /// Networks that are not public and may be called all the same.
+    pub(crate) allowed: Vec<Network>,
+}
+
+/// A pool of connections to one far end.
+pub(crate) struct Transport {
+    client: Client,
+    guard: Arc<Guard>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Transport {
+    /// # Errors
+    /// Class fatal: certificates, key or proxy cannot be used.
+    pub(crate) fn new(manners: Manners<'_>, clock: Arc<dyn Clock>) -> Result<Self, Fault> {
+        let guard = Arc::new(Guard::new(manners.allowed.clone()));
+        let client = client::build(&manners, &guard)
+            .map_err(|message| Fault::fatal(format!("cannot set up an HTTP client: {message}")))?;
+        Ok(Self { client, guard, clock })
+    }
+
+    fn refuse(&self, url: &Url) -> Result<(), Failure> {
+        self.guard.judge(url).map_err(|message| {
+            let fault = Fault::connection(message).with_code("private_address");
+            Failure { fault, effect: Effect::None, response: None }
+        })
+    }
+}
+
+#[async_trait]
+impl Carrier for Transport {
+    async fn send(&self, request: &Request, limit: usize) -> Result<Response, Failure> {
+        self.refuse(&request.url)?;
+        let to = || place(&request.method, &request.url);
+        let mut sent = reqwest::Request::new(request.method.clone(), request.url.clone());
+        *sent.headers_mut() = request.headers.clone();
+        if !request.body.is_empty() || request.method == http::Method::POST {
+            *sent.body_mut() = Some(request.body.clone().into());
+        }
+        let mut answer = self.client.execute(sent).await.map_err(|error| failure(&to(), error))?;
+        let status = answer.status();
+        let tells_its_end = tells_its_end(&answer);
+        let headers = std::mem::take(answer.headers_mut());
+        // Where the status decides, the rest of the answer is read only so that its connection can be used again.
+        let decided = request.status_decides || !status.is_success();
+        let mut body = Body::new(&headers, if decided { limit.min(ENOUGH) } else { limit });
+        let end = tokio::select! {
+            end = body.read(&mut answer) => end,
+            () = self.clock.sleep(DRAIN), if decided => End::Enough,
+        };
+        match end {
+            End::Whole => {}
+            End::Enough | End::Large if decided => {}
+            End::Broken(_) if !status.is_success() || !tells_its_end => {}
+            End::Broken(error) => return Err(failure(&to(), error)),
+            End::Enough | End::Large => return Err(too_large(&to(), limit)),
+        }
+        Ok(Response { status, headers, body: body.finish(), cached: false })
+    }
+}
+
+#[cfg(test)]
+mod tests;
