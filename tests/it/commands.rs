@@ -246,7 +246,9 @@ fn wrong_usage_has_an_exit_code_of_its_own() {
         "dead-letters",
         "tap",
         "status",
+        "secrets",
         "store",
+        "connections",
         "webhooks",
     ] {
         assert!(help.contains(&format!("\n  {command}")), "{command}: {help}");

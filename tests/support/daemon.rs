@@ -117,6 +117,8 @@ impl Daemon {
             None => self.folder.run(program),
         };
         command.args(self.launch.line(&["run", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]));
+        // Receivers of tests are on this machine.
+        command.env("KAREZ_ALLOW_PRIVATE", "127.0.0.0/8,::1");
         command.envs(self.launch.environment.iter().cloned());
         self.process = Some(command.stdout(Stdio::null()).stderr(log).spawn().unwrap());
     }
@@ -206,16 +208,27 @@ impl Daemon {
         self.ask(method, path).unwrap()
     }
 
+    /// As [`Daemon::api`], with a body.
+    #[must_use]
+    #[track_caller]
+    pub fn api_with(&self, method: &str, path: &str, body: &Json) -> Answer {
+        let request = self.request(method, path).unwrap().body(body.to_string());
+        send(self.admin, &request).unwrap()
+    }
+
     /// As [`Daemon::api`].
     ///
     /// # Errors
     /// No answer comes.
     pub fn ask(&self, method: &str, path: &str) -> std::io::Result<Answer> {
+        send(self.admin, &self.request(method, path)?)
+    }
+
+    fn request(&self, method: &str, path: &str) -> std::io::Result<Request> {
         let token = std::fs::read_to_string(self.data().join("admin.token"))?;
-        let request = Request::new(method, &format!("/api/v1/{path}"))
+        Ok(Request::new(method, &format!("/api/v1/{path}"))
             .header("Authorization", format!("Bearer {}", token.trim()))
-            .header("Content-Type", "application/json");
-        send(self.admin, &request)
+            .header("Content-Type", "application/json"))
     }
 
     #[must_use]

@@ -46,9 +46,13 @@ impl Seen {
 }
 
 /// How a request is answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
     Status(u16),
+    /// With this as its body.
+    Json(u16, Json),
+    /// With these headers and this body.
+    Whole(u16, Vec<(&'static str, String)>, String),
     /// Seconds in `Retry-After`.
     RetryAfter(u16, u64),
     /// This in `Retry-After`.
@@ -227,13 +231,23 @@ impl Shared {
             let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
             let seen = Seen { number: 0, at: Instant::now(), method, path, headers, body };
             let Some(reply) = self.reply(seen) else { return Ok(()) };
-            let (status, more) = match reply {
-                Reply::RetryAfter(status, seconds) => (status, format!("Retry-After: {seconds}\r\n")),
-                Reply::Told(status, wait) => (status, format!("Retry-After: {wait}\r\n")),
-                Reply::Status(status) => (status, String::new()),
+            let (status, more, body) = match reply {
+                Reply::RetryAfter(status, seconds) => {
+                    (status, format!("Retry-After: {seconds}\r\n"), String::new())
+                }
+                Reply::Told(status, wait) => (status, format!("Retry-After: {wait}\r\n"), String::new()),
+                Reply::Status(status) => (status, String::new(), String::new()),
+                Reply::Json(status, body) => {
+                    (status, "Content-Type: application/json\r\n".into(), body.to_string())
+                }
+                Reply::Whole(status, headers, body) => {
+                    let lines = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n"));
+                    (status, lines.collect(), body)
+                }
                 Reply::Hang | Reply::Cut => return Ok(()),
             };
-            let answer = format!("HTTP/1.1 {status} As Told\r\nContent-Length: 0\r\n{more}\r\n");
+            let length = body.len();
+            let answer = format!("HTTP/1.1 {status} As Told\r\nContent-Length: {length}\r\n{more}\r\n{body}");
             reader.get_mut().write_all(answer.as_bytes())?;
         }
         Ok(())
@@ -247,7 +261,7 @@ impl Shared {
         state.seen.push((seen.clone(), Reply::Hang));
         loop {
             let reply = (state.rule)(&seen);
-            state.seen[index].1 = reply;
+            state.seen[index].1 = reply.clone();
             if reply != Reply::Hang {
                 return Some(reply);
             }

@@ -1,9 +1,11 @@
-//! The `http` sink: one request per record, or per batch of records with one target.
+//! HTTP requests about records: the `http` sink sends one per record, or per batch of records with one
+//! target; the `enrich` step asks. Credentials, limits and everything else about a far end is its connection's.
 
 mod body;
-mod classify;
-pub(crate) mod client;
-mod connection;
+mod enrich;
+mod far_end;
+mod request;
+mod results;
 mod sink;
 mod spec;
 mod target;
@@ -11,5 +13,5 @@ mod target;
 #[cfg(test)]
 pub(crate) mod test_server;
 
-pub use classify::retry_after;
+pub(crate) use enrich::Enrich;
 pub(crate) use spec::Http;

@@ -9,8 +9,6 @@ mod testing;
 
 use karez_api::Component;
 
-pub use http::retry_after;
-
 /// The providers whose webhooks are known, and single requests of theirs tried outside of a daemon.
 pub mod webhooks {
     pub use crate::webhook::provider::{Description, Provider, find, names, providers};
@@ -20,5 +18,9 @@ pub mod webhooks {
 /// The components of this crate.
 #[must_use]
 pub fn components() -> Vec<Component> {
-    vec![Component::source::<webhook::Webhook>(), Component::sink::<http::Http>()]
+    vec![
+        Component::source::<webhook::Webhook>(),
+        Component::sink::<http::Http>(),
+        Component::asking::<http::Enrich>(),
+    ]
 }

@@ -1,10 +1,10 @@
 //! What the engine lends to a connector, for tests: a wall clock that stands still, expressions
 //! that pick and fill in fields, and an ingress and an intake that keep what they are given.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -23,6 +23,8 @@ pub(crate) const NOW: Millis = Millis(1_795_515_300_000);
 #[derive(Clone)]
 pub(crate) struct TestClock {
     wait: Arc<Notify>,
+    /// Waits of at most so many milliseconds are over at once.
+    hurried: Arc<AtomicU64>,
     begun: Instant,
     first: Millis,
     now: Arc<AtomicU64>,
@@ -36,10 +38,19 @@ impl Default for TestClock {
 
 impl TestClock {
     pub(crate) fn at(now: Millis) -> Self {
-        Self { wait: Arc::default(), begun: Instant::now(), first: now, now: Arc::new(now.0.into()) }
+        Self {
+            wait: Arc::default(),
+            hurried: Arc::default(),
+            begun: Instant::now(),
+            first: now,
+            now: Arc::new(now.0.into()),
+        }
     }
     pub(crate) fn pass(&self, time: Duration) {
         self.now.fetch_add(time.as_millis().try_into().unwrap(), Ordering::Relaxed);
+    }
+    pub(crate) fn hurry(&self, most: Duration) {
+        self.hurried.store(most.as_millis().try_into().unwrap(), Ordering::Relaxed);
     }
     pub(crate) fn end_wait(&self) {
         self.wait.notify_one();
@@ -53,9 +64,14 @@ impl Clock for TestClock {
     fn instant(&self) -> Instant {
         self.begun + Duration::from_millis(self.now().0 - self.first.0)
     }
-    fn sleep(&self, _: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+    fn sleep(&self, time: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         let over = Arc::clone(&self.wait);
-        Box::pin(async move { over.notified().await })
+        let hurried = time.as_millis() <= self.hurried.load(Ordering::Relaxed).into();
+        Box::pin(async move {
+            if !hurried {
+                over.notified().await;
+            }
+        })
     }
 }
 
@@ -190,6 +206,14 @@ pub(crate) fn places(problems: &[Problem]) -> Vec<String> {
     problems.iter().map(place).collect()
 }
 
+/// Connections that may call this machine.
+pub(crate) fn shared(clock: &TestClock) -> Shared {
+    let allow_private = vec!["127.0.0.0/8".parse().unwrap()];
+    let options = karez_net::Options { allow_private };
+    let connections = karez_net::Connections::new(Arc::new(clock.clone()), None, options);
+    Shared::default().with(Arc::new(connections))
+}
+
 pub(crate) async fn open_sink(plan: &dyn SinkPlan, clock: &TestClock, batched: bool) -> Box<dyn Sink> {
     let cx = SinkContext {
         pipeline: "orders".into(),
@@ -198,7 +222,7 @@ pub(crate) async fn open_sink(plan: &dyn SinkPlan, clock: &TestClock, batched: b
         batched,
         clock: Arc::new(clock.clone()),
         tasks: Arc::new(TestTasks),
-        shared: karez_api::Shared::default(),
+        shared: shared(clock),
     };
     plan.open(cx).await.unwrap()
 }
@@ -211,6 +235,41 @@ pub(crate) struct Engine {
     pub(crate) refused: Mutex<Vec<&'static str>>,
     pub(crate) answered: Mutex<Vec<&'static str>>,
     pub(crate) mounted: Mutex<Option<(String, Arc<dyn Endpoint>)>>,
+    pub(crate) vault: Arc<TestVault>,
+}
+
+/// A vault in memory, which may have no key to write with.
+#[derive(Default)]
+pub(crate) struct TestVault {
+    pub(crate) kept: Mutex<BTreeMap<String, Secret>>,
+    pub(crate) locked: AtomicBool,
+}
+
+#[async_trait]
+impl Vault for TestVault {
+    async fn get(&self, name: &str) -> Result<Option<Kept>, StoreError> {
+        let value = self.kept.lock().unwrap().get(name).cloned();
+        Ok(value.map(|value| Kept { value, generation: 1 }))
+    }
+    async fn put(&self, name: &str, value: Secret, expect: Expect) -> Result<u64, StoreError> {
+        if self.locked.load(Ordering::Relaxed) {
+            return Err(StoreError::Refused("there is no master key".into()));
+        }
+        let mut kept = self.kept.lock().unwrap();
+        if expect == Expect::Absent && kept.contains_key(name) {
+            return Err(StoreError::Conflict { key: name.into() });
+        }
+        kept.insert(name.into(), value);
+        Ok(1)
+    }
+    async fn remove(&self, name: &str) -> Result<(), StoreError> {
+        self.kept.lock().unwrap().remove(name);
+        Ok(())
+    }
+    async fn names(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
+        let kept = self.kept.lock().unwrap();
+        Ok(kept.keys().filter(|name| name.starts_with(prefix)).cloned().collect())
+    }
 }
 
 #[async_trait]
@@ -267,7 +326,7 @@ pub(crate) async fn open_webhook_by(
         positions: Default::default(),
         clock: Arc::new(clock.clone()),
         tasks: Arc::new(TestTasks),
-        shared: karez_api::Shared::default(),
+        shared: shared(clock).with(Arc::new(SharedVault(Arc::clone(&engine.vault) as _))),
         ingress: Arc::clone(engine) as _,
         intake: Arc::clone(engine) as _,
         decode,

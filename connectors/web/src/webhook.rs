@@ -17,7 +17,6 @@ pub(crate) mod trial;
 mod verify;
 mod watch;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use ::http::{HeaderName, Method};
@@ -154,7 +153,7 @@ impl SourceSpec for Webhook {
                 case: proof.case,
                 handshakes: proof.handshakes,
                 provider,
-                secret_file: proof.secret_file,
+                pending: proof.pending,
                 events: self.events,
                 event_type: event_type.or_else(|| of_provider(Provider::event_type)),
                 delivery_id: delivery_id.or_else(|| known(Provider::delivery_id)),
@@ -174,7 +173,7 @@ struct Proof {
     case: Case,
     handshakes: Handshakes,
     provider: Option<&'static Provider>,
-    secret_file: Option<PathBuf>,
+    pending: Option<String>,
 }
 
 impl Proof {
@@ -193,13 +192,13 @@ impl Proof {
         let wanted =
             Wanted { public_url, verify_token: handshakes.iter().any(HandshakeSpec::wants_verify_token) };
         let (verify_token, secrets) = (verify.verify_token().cloned(), verify.secret_texts());
-        let secret_file = verify.secret_file();
+        let pending = verify.pending();
         let verifier = verify.check(cx, wanted)?;
-        let pending = secret_file.is_some();
-        let with = Secrets { verify_token: verify_token.as_ref(), secrets: &secrets, pending };
+        let with =
+            Secrets { verify_token: verify_token.as_ref(), secrets: &secrets, pending: pending.is_some() };
         let of_provider = provider.map(Provider::handshakes).unwrap_or_default();
         let handshakes = Handshakes::check(cx, handshakes, of_provider, &with)?;
-        Some(Self { verifier, case, handshakes, provider, secret_file })
+        Some(Self { verifier, case, handshakes, provider, pending })
     }
 }
 
@@ -329,8 +328,8 @@ struct Parts {
     case: Case,
     handshakes: Handshakes,
     provider: Option<&'static Provider>,
-    /// Where the secret goes that the provider has not sent yet.
-    secret_file: Option<PathBuf>,
+    /// The name that the secret gets which the provider has not sent yet.
+    pending: Option<String>,
     events: Option<Vec<String>>,
     event_type: Option<Taken>,
     delivery_id: Option<Taken>,

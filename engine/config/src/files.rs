@@ -148,7 +148,8 @@ impl Desk {
             .collect();
         for problem in problems.iter() {
             // What is said of a text that is not known says nothing.
-            if unknown.contains(&&problem.at) && !interpolate::CODES.contains(&problem.code) {
+            let is_own = interpolate::CODES.contains(&problem.code);
+            if !sheet.counts(problem) || (unknown.contains(&&problem.at) && !is_own) {
                 continue;
             }
             let spot = sheet.origins.find(&problem.at);

@@ -3,14 +3,18 @@
 
 use std::ops::Range;
 
-use karez_api::{Path, Problem};
+use karez_api::{Path, Problem, Secret};
 
 use crate::sheet::Sheet;
-use crate::{Environment, tree};
+use crate::{Environment, StoredSecret, tree};
 
 /// The codes of problems after which a string is not known.
 pub(crate) const CODES: [&str; 4] =
     ["bad-interpolation", "missing-file", "missing-secret", "missing-variable"];
+
+/// Stands in for a secret that is not at hand: text, hex and base64 alike, so that most of what is made of secrets can
+/// be made of it.
+const STAND_IN: &str = "5ec2e75ec2e75ec2e75ec2e75ec2e75ec2e75ec2e75ec2e75ec2e75ec2e75ec2";
 
 /// What became of one string.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -25,6 +29,8 @@ pub(crate) struct Piece {
     pub(crate) result: Range<usize>,
     /// From `${file:…}` or `${secret:…}`: never to be shown.
     pub(crate) secret: bool,
+    /// It stands in for a secret that is not at hand.
+    pub(crate) stand_in: bool,
     /// `$${`, which wrote `${`: no text from elsewhere.
     pub(crate) escape: bool,
     /// As it is written, for messages.
@@ -39,6 +45,11 @@ impl Written {
     /// The pieces that brought text from elsewhere.
     pub(crate) fn brought(&self) -> impl Iterator<Item = &Piece> {
         self.pieces.iter().filter(|piece| !piece.escape)
+    }
+
+    /// Whether its text is not the one that will count.
+    pub(crate) fn is_unknown(&self) -> bool {
+        self.pieces.iter().any(|piece| piece.stand_in)
     }
 
     /// The whole string of `length` bytes is what one `${…}` brought.
@@ -107,25 +118,28 @@ fn expand(text: &str, at: &Path, environment: &dyn Environment) -> (String, Writ
         let escape = text[done..open].ends_with('$');
         let close = text[open..].find('}').map(|length| open + length + 1);
         let (source, piece) = match (escape, close) {
-            (true, _) => (open - 1..open + 2, Ok(("${".to_owned(), false))),
+            (true, _) => (open - 1..open + 2, Ok(Text::plain("${"))),
             (false, Some(close)) => (open..close, look_up(&text[open + 2..close - 1], environment)),
             (false, None) => (open..text.len(), Err(unclosed())),
         };
         result.push_str(&text[done..source.start]);
         let start = result.len();
-        let secret = match piece {
-            Ok((value, secret)) => {
-                result.push_str(&value);
-                secret
-            }
-            Err(Wrong { code, message, help }) => {
-                problems.push(Problem::error(code, at.clone(), message).help(help).within(source.clone()));
-                false
-            }
-        };
+        let piece = piece.unwrap_or_else(|Wrong { code, message, help }| {
+            problems.push(Problem::error(code, at.clone(), message).help(help).within(source.clone()));
+            Text::plain("")
+        });
+        result.push_str(piece.text.expose());
+        let Text { secret, stand_in, .. } = piece;
         let reference = text[source.clone()].to_owned();
         done = source.end;
-        written.pieces.push(Piece { source, result: start..result.len(), secret, escape, reference });
+        written.pieces.push(Piece {
+            source,
+            result: start..result.len(),
+            secret,
+            stand_in,
+            escape,
+            reference,
+        });
     }
     result.push_str(&text[done..]);
     // Ranges of these problems are of the text in the file; all later ones are of the result.
@@ -154,8 +168,24 @@ fn unclosed() -> Wrong {
     }
 }
 
-/// The text for what stands between the braces, and whether it is a secret.
-fn look_up(inner: &str, environment: &dyn Environment) -> Result<(String, bool), Wrong> {
+/// What one `${…}` becomes.
+struct Text {
+    text: Secret,
+    secret: bool,
+    stand_in: bool,
+}
+
+impl Text {
+    fn plain(text: impl Into<String>) -> Self {
+        Self { text: Secret::new(text), secret: false, stand_in: false }
+    }
+    fn secret(text: Secret) -> Self {
+        Self { text, secret: true, stand_in: false }
+    }
+}
+
+/// The text for what stands between the braces.
+fn look_up(inner: &str, environment: &dyn Environment) -> Result<Text, Wrong> {
     if let Some(field) = inner.strip_prefix('{') {
         return Err(Wrong {
             code: "bad-interpolation",
@@ -165,10 +195,9 @@ fn look_up(inner: &str, environment: &dyn Environment) -> Result<(String, bool),
     }
     if let Some(path) = inner.strip_prefix("file:") {
         return match environment.file(path) {
-            Ok(text) => Ok((
-                text.strip_suffix('\n').map_or(&*text, |t| t.strip_suffix('\r').unwrap_or(t)).to_owned(),
-                true,
-            )),
+            Ok(text) => Ok(Text::secret(Secret::new(
+                text.strip_suffix('\n').map_or(&*text, |t| t.strip_suffix('\r').unwrap_or(t)),
+            ))),
             Err(why) => Err(Wrong {
                 code: "missing-file",
                 message: format!("{path}: {}", reason(&why)),
@@ -178,11 +207,14 @@ fn look_up(inner: &str, environment: &dyn Environment) -> Result<(String, bool),
     }
     if let Some(name) = inner.strip_prefix("secret:") {
         return match environment.secret(name) {
-            Ok(Some(text)) => Ok((text, true)),
+            Ok(Some(StoredSecret::Value(text))) => Ok(Text::secret(text)),
+            Ok(Some(StoredSecret::NotAtHand)) => {
+                Ok(Text { stand_in: true, ..Text::secret(Secret::new(STAND_IN)) })
+            }
             Ok(None) => Err(Wrong {
                 code: "missing-secret",
                 message: format!("no secret is called {name:?}"),
-                help: "there is no store of secrets; use `${NAME}` or `${file:PATH}`".into(),
+                help: format!("`karez secrets set {name}` stores it"),
             }),
             Err(why) => Err(Wrong {
                 code: "missing-secret",
@@ -205,9 +237,9 @@ fn look_up(inner: &str, environment: &dyn Environment) -> Result<(String, bool),
         });
     }
     match (environment.var(name), default) {
-        (Some(value), None) => Ok((value, false)),
-        (Some(value), Some(_)) if !value.is_empty() => Ok((value, false)),
-        (_, Some(default)) => Ok((default.to_owned(), false)),
+        (Some(value), None) => Ok(Text::plain(value)),
+        (Some(value), Some(_)) if !value.is_empty() => Ok(Text::plain(value)),
+        (_, Some(default)) => Ok(Text::plain(default)),
         (None, None) => Err(Wrong {
             code: "missing-variable",
             message: format!("variable {name} is not set"),

@@ -87,6 +87,14 @@ pub struct SourceFile {
     pub layer: usize,
 }
 
+/// What `${secret:NAME}` stands for.
+pub enum StoredSecret {
+    Value(karez_api::Secret),
+    /// It is stored, and its value is not at hand: something stands in for it, and nothing that is said of a text with
+    /// that in it counts.
+    NotAtHand,
+}
+
 /// What files may ask of the world. Nothing is remembered between two calls.
 pub trait Environment {
     /// `${NAME}`.
@@ -100,7 +108,7 @@ pub trait Environment {
     ///
     /// # Errors
     /// A fragment that says why secrets cannot be read.
-    fn secret(&self, name: &str) -> Result<Option<String>, String>;
+    fn secret(&self, name: &str) -> Result<Option<StoredSecret>, String>;
     /// A data file (a schema) that a pipeline file names by path, relative to the folder of that file.
     ///
     /// # Errors

@@ -115,7 +115,8 @@ fn report_uses(desk: &mut Desk, examined: &Examined) {
 
 /// Names of pipelines that must not be started as they are.
 fn in_error(desk: &Desk, pipelines: &[Examined], refused: &BTreeSet<String>) -> BTreeSet<String> {
-    let examined = pipelines.iter().filter(|examined| examined.plan.is_none() || examined.sheet.has_errors());
+    let is_lost = |examined: &Examined| examined.plan.is_none() && !examined.sheet.is_unknown();
+    let examined = pipelines.iter().filter(|examined| is_lost(examined) || examined.sheet.has_errors());
     let files = desk.files.iter().filter(|file| file.in_error && file.kind != FileKind::Shared);
     examined
         .map(|examined| examined.name.clone())

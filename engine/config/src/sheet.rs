@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use karez_api::{Json, Path, Problem};
 
-use crate::interpolate::Written;
+use crate::interpolate::{CODES, Written};
 use crate::tree;
 
 /// Where something is written: a file, by index into the load's files, and a path in that file.
@@ -108,11 +108,25 @@ impl Sheet {
     /// Whether anything at or below `path` is an error.
     pub(crate) fn is_bad(&self, path: &Path) -> bool {
         let problems = self.problems.borrow();
-        problems.iter().any(|problem| is_error(problem) && tree::below(&problem.at, path))
+        problems
+            .iter()
+            .any(|problem| is_error(problem) && self.counts(problem) && tree::below(&problem.at, path))
     }
 
     pub(crate) fn has_errors(&self) -> bool {
-        self.held.get() || self.problems.borrow().iter().any(is_error)
+        let problems = self.problems.borrow();
+        self.held.get() || problems.iter().any(|problem| is_error(problem) && self.counts(problem))
+    }
+
+    /// Not what is said of a text that something stands in for: the one that will count may be right.
+    pub(crate) fn counts(&self, problem: &Problem) -> bool {
+        let unknown = self.written.get(&problem.at).is_some_and(Written::is_unknown);
+        !unknown || CODES.contains(&problem.code)
+    }
+
+    /// Whether a secret that is not at hand may be why something could not be built.
+    pub(crate) fn is_unknown(&self) -> bool {
+        self.problems.borrow().iter().any(|problem| !self.counts(problem))
     }
 }
 

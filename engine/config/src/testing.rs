@@ -12,7 +12,7 @@ use karez_api::{
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::{Environment, Input, Loaded, SourceFile, load};
+use crate::{Environment, Input, Loaded, SourceFile, StoredSecret, load};
 
 /// Files and an environment.
 #[derive(Default)]
@@ -35,6 +35,7 @@ impl Fixture {
         self.world.insert(path.into(), text.into());
         self
     }
+    /// An empty one is not at hand.
     pub(crate) fn secret(mut self, name: &str, text: &str) -> Self {
         self.secrets.insert(name.into(), text.into());
         self
@@ -67,8 +68,12 @@ impl Environment for Fixture {
     fn file(&self, path: &str) -> Result<String, String> {
         self.world.get(path).cloned().ok_or_else(|| "no such file".into())
     }
-    fn secret(&self, name: &str) -> Result<Option<String>, String> {
-        Ok(self.secrets.get(name).cloned())
+    fn secret(&self, name: &str) -> Result<Option<StoredSecret>, String> {
+        let found = self.secrets.get(name).map(String::as_str);
+        Ok(found.map(|text| match text {
+            "" => StoredSecret::NotAtHand,
+            text => StoredSecret::Value(Secret::new(text)),
+        }))
     }
     fn data_file(&self, _: &str, path: &str) -> Result<Vec<u8>, String> {
         self.file(path).map(String::into_bytes)

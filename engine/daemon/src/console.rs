@@ -1,10 +1,12 @@
 //! The only place that writes to the terminal. Results go to stdout, everything about them to stderr.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, BufRead, IsTerminal, Write};
 use std::sync::OnceLock;
 
 use indicatif::MultiProgress;
+use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 use serde::Serialize;
+use zeroize::Zeroizing;
 
 use crate::diagnostics::Colour;
 
@@ -42,6 +44,24 @@ pub(crate) fn bytes(bytes: &[u8]) -> io::Result<()> {
 /// As [`line`].
 pub(crate) fn json(value: &impl Serialize) -> io::Result<()> {
     line(&serde_json::to_string_pretty(value)?)
+}
+
+/// Asks on the terminal for a line that it does not show.
+///
+/// # Errors
+/// There is no terminal, or it does not do as it is told.
+pub(crate) fn ask_unseen(question: &str) -> io::Result<Zeroizing<String>> {
+    let stdin = io::stdin();
+    let before = tcgetattr(&stdin)?;
+    let mut unseen = before.clone();
+    unseen.local_modes.remove(LocalModes::ECHO);
+    io::stderr().lock().write_all(question.as_bytes())?;
+    tcsetattr(&stdin, OptionalActions::Flush, &unseen)?;
+    let mut line = Zeroizing::new(String::with_capacity(4096));
+    let read = stdin.lock().read_line(&mut line);
+    tcsetattr(&stdin, OptionalActions::Now, &before)?;
+    say("");
+    read.map(|_| line)
 }
 
 /// A remark. Nobody listening is no reason to stop.

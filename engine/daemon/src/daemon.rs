@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
-use karez_api::StoreError;
+use karez_api::{StoreError, Vault};
 use karez_config::Loaded;
+use karez_connectors::net;
 use karez_runtime::{DeadLetters, Drain, SystemClock};
 use karez_store::{Options, Store};
 use tokio::sync::mpsc;
@@ -23,6 +24,7 @@ use crate::introduction::{Addresses, introduce};
 use crate::load::Loader;
 use crate::memory::Memory;
 use crate::reload::{Manager, Pass};
+use crate::secrets;
 use crate::server::{Limits, Server, Serving, Tls};
 use crate::settings::Settings;
 use crate::signals::{Asked, Signals};
@@ -101,31 +103,42 @@ async fn prepare(settings: &Settings, until: Until) -> Result<(Daemon, Loaded)> 
     let admin = bind(admin_address(settings, until), Limits::ADMIN, "--admin").await?;
     // Watching begins before reading, so that no change falls between the two.
     let watching = if until == Until::Told { watch(settings) } else { None };
-    let mut loader = Loader::new(settings.pipelines.clone());
-    let loading = tokio::task::spawn_blocking(move || {
-        let loaded = loader.load();
-        (loader, loaded)
-    });
-    let folder = settings.data_dir.clone();
-    let opening = tokio::task::spawn_blocking(move || Store::open(&folder, Options::default()));
-    let ((loader, loaded), opened) = tokio::try_join!(loading, opening)?;
-    let loaded = loaded.and_then(|loaded| match until {
-        Until::Told => Ok(loaded),
-        Until::SourcesEnd => refuse_endless(loaded),
-    });
-    let opened = opened.with_context(|| format!("cannot open the store in {}", settings.data_dir.display()));
-    let memory = opened.map(Memory::new);
-    let loaded = match (loaded, &memory) {
-        (Ok(loaded), _) => loaded,
-        (Err(error), Ok(memory)) => return Err(closed(memory, error).await),
-        (Err(error), Err(_)) => return Err(error),
+    let memory = open(settings).await?;
+    let prepared = async {
+        secrets::unlock(memory.vault()).await?;
+        let (loader, loaded) = load(settings, &memory, until).await?;
+        let daemon = assemble(settings, memory.clone(), loader, (webhooks, admin), watching, until).await?;
+        Ok((daemon, loaded))
     };
-    let memory = memory?;
-    let assembled = assemble(settings, memory.clone(), loader, (webhooks, admin), watching, until).await;
-    match assembled {
-        Ok(daemon) => Ok((daemon, loaded)),
+    match prepared.await {
+        Ok(prepared) => Ok(prepared),
         Err(error) => Err(closed(&memory, error).await),
     }
+}
+
+/// Opens the store, with the keys to what is encrypted in it.
+async fn open(settings: &Settings) -> Result<Memory> {
+    let keys = secrets::read_all(settings).await?;
+    let folder = settings.data_dir.clone();
+    let opened = tokio::task::spawn_blocking(move || Store::open(&folder, Options::default())).await?;
+    let opened =
+        opened.with_context(|| format!("cannot open the store in {}", settings.data_dir.display()))?;
+    Ok(Memory::new(opened, keys))
+}
+
+async fn load(settings: &Settings, memory: &Memory, until: Until) -> Result<(Loader, Loaded)> {
+    let mut loader = Loader::new(settings.pipelines.clone());
+    let secrets = secrets::Read::from(memory.vault()).await;
+    let loading = tokio::task::spawn_blocking(move || {
+        let loaded = loader.load(&secrets);
+        (loader, loaded)
+    });
+    let (loader, loaded) = loading.await?;
+    let loaded = match until {
+        Until::Told => loaded?,
+        Until::SourcesEnd => refuse_endless(loaded?)?,
+    };
+    Ok((loader, loaded))
 }
 
 /// Closes the store of a daemon that cannot start.
@@ -184,12 +197,23 @@ async fn assemble(
     let announced =
         Announced::make(&settings.data_dir, admin.address()).context("cannot write the data folder")?;
     let letters = Arc::new(DeadLetters::open(Arc::clone(memory.progress())).await?);
-    let fleet = Arc::new(Fleet::new(letters, memory));
-    let ingress = Arc::new(Ingress::new(settings.trusted_proxies.clone()));
+    let vault = Arc::clone(memory.vault()) as Arc<dyn Vault>;
+    let options = net::Options { allow_private: settings.allow_private.clone() };
+    let connections = Arc::new(net::Connections::new(Arc::new(SystemClock), Some(vault), options));
+    let fleet = Arc::new(Fleet::new(letters, memory, connections));
+    let ingress = Arc::new(Ingress::new(settings.trusted_proxies.clone(), Arc::clone(&fleet.connections)));
     let (reload, reloads) = mpsc::channel(16);
     let guard = Guard::new(token, &settings.admin_hosts, admin.address());
     let addresses = Addresses { webhooks: webhooks.as_ref().map(Server::address), admin: admin.address() };
-    let answers = Arc::new(Admin { guard, fleet: Arc::clone(&fleet), ingress: Arc::clone(&ingress), reload });
+    let public_url = settings.public_url.clone().unwrap_or_else(|| {
+        addresses.webhooks.map_or_else(String::new, |address| {
+            let scheme = if settings.speaks_tls() { "https" } else { "http" };
+            format!("{scheme}://{address}")
+        })
+    });
+    let answers =
+        Admin { guard, fleet: Arc::clone(&fleet), ingress: Arc::clone(&ingress), reload, public_url };
+    let answers = Arc::new(answers);
     let manager = Manager::new(
         loader,
         Arc::clone(&fleet),
@@ -197,7 +221,6 @@ async fn assemble(
         Arc::new(SystemClock),
         &addresses.webhooks.map_or_else(String::new, |address| address.to_string()),
         settings.drain_timeout,
-        karez_api::Shared::default(),
     );
     Ok(Daemon {
         webhooks: webhooks.map(|server| server.begin(Arc::clone(&ingress))),
@@ -237,7 +260,11 @@ impl Daemon {
                 Event::Finished => return Ok(Exit::Fine),
                 Event::StoreFailed(reason) => return Err(anyhow!("the store failed: {reason}")),
                 event => {
-                    let pass = if matches!(event, Event::Files) { Pass::Changes } else { Pass::Everything };
+                    let pass = match &event {
+                        Event::Files => Pass::Changes,
+                        Event::Reload(request) => request.pass,
+                        _ => Pass::Everything,
+                    };
                     let report = tokio::select! {
                         biased;
                         _ = signals.stop() => return Ok(Exit::Fine),
@@ -251,7 +278,7 @@ impl Daemon {
                     }
                     if let Event::Reload(request) = event {
                         // Whoever asked may have gone.
-                        request.send(report.map_err(|error| format!("{error:#}"))).ok();
+                        request.tell.send(report.map_err(|error| format!("{error:#}"))).ok();
                     }
                 }
             }
@@ -271,7 +298,7 @@ impl Daemon {
                 // A run with an end follows the pipelines that it began with.
                 Event::Asked(Asked::Reload) if self.course.is_some() => info!("--once does not reload"),
                 Event::Reload(request) if self.course.is_some() => {
-                    request.send(Err("a run with --once does not reload".into())).ok();
+                    request.tell.send(Err("a run with --once does not reload".into())).ok();
                 }
                 event => return event,
             }
@@ -303,6 +330,7 @@ impl Daemon {
         }
         self.admin.stop();
         self.admin.finish(LAST_WORDS).await;
+        timeout(LAST_WORDS, self.fleet.connections.close()).await.ok();
         let closed = timeout(LAST_WORDS, self.fleet.memory.close()).await;
         drop(self.announced);
         let exit = ended?;

@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use karez_api::{Claim, PipelinePlan, StreamName, StreamStats};
+use karez_api::{Claim, Json, PipelinePlan, StreamName, StreamStats};
 use karez_config::Placed;
+use karez_connectors::net::{Checked, Connections};
 use karez_runtime::{DeadLetters, Pipeline, Status};
 
 use crate::memory::Memory;
@@ -41,13 +42,16 @@ pub(crate) struct Fleet {
     unreadable: ArcSwapOption<String>,
     pub(crate) letters: Arc<DeadLetters>,
     pub(crate) memory: Memory,
+    pub(crate) connections: Arc<Connections>,
+    /// The connections that files define and nothing is wrong with, by name.
+    far_ends: ArcSwap<BTreeMap<String, Checked>>,
     ready: AtomicBool,
     reloads_done: AtomicU64,
     reloads_failed: AtomicU64,
 }
 
 impl Fleet {
-    pub(crate) fn new(letters: Arc<DeadLetters>, memory: Memory) -> Self {
+    pub(crate) fn new(letters: Arc<DeadLetters>, memory: Memory, connections: Arc<Connections>) -> Self {
         Self {
             pipelines: ArcSwap::default(),
             writer: Mutex::default(),
@@ -57,10 +61,22 @@ impl Fleet {
             unreadable: ArcSwapOption::default(),
             letters,
             memory,
+            connections,
+            far_ends: ArcSwap::default(),
             ready: AtomicBool::new(false),
             reloads_done: AtomicU64::new(0),
             reloads_failed: AtomicU64::new(0),
         }
+    }
+
+    pub(crate) fn set_far_ends(&self, settings: &[(String, Json)]) {
+        let checked = settings.iter().filter_map(|(name, settings)| {
+            Some((name.clone(), karez_connectors::net::check(name, settings).ok()?))
+        });
+        self.far_ends.store(Arc::new(checked.collect()));
+    }
+    pub(crate) fn far_ends(&self) -> Arc<BTreeMap<String, Checked>> {
+        self.far_ends.load_full()
     }
 
     pub(crate) fn pipelines(&self) -> Arc<Pipelines> {

@@ -7,11 +7,13 @@ use std::{fs, io};
 
 use anyhow::Result;
 use karez_api::Registry;
-use karez_config::{Environment, Input, Loaded, Placed, SourceFile};
+use karez_config::{Environment, Input, Loaded, Placed, SourceFile, StoredSecret};
 use karez_steps::Languages;
 
 use crate::cli::Usage;
 use crate::dotenv;
+use crate::secrets::{Nothing, Secrets};
+use crate::settings::MASTER_KEY;
 
 /// Everything that files are checked with.
 pub(crate) struct Loader {
@@ -30,7 +32,7 @@ impl Loader {
     ///
     /// # Errors
     /// [`Usage`] where a path cannot be read at all; what is wrong inside files is in the result.
-    pub(crate) fn load(&mut self) -> Result<Loaded> {
+    pub(crate) fn load(&mut self, secrets: &dyn Secrets) -> Result<Loaded> {
         let mut files = Vec::new();
         for (layer, path) in self.paths.iter().enumerate() {
             for file in yaml_files(path).map_err(|error| cannot_read(path, &error))? {
@@ -52,7 +54,7 @@ impl Loader {
             }
         }
         self.last = files.iter().map(|file| (file.path.clone(), file.text.clone())).collect();
-        let (environment, problems) = World::read(&self.paths);
+        let (environment, problems) = World::read(&self.paths, secrets);
         let mut loaded = karez_config::load(Input {
             registry: &self.registry,
             expressions: &self.languages,
@@ -66,7 +68,7 @@ impl Loader {
 
 /// A variable as the files of these paths see it.
 pub(crate) fn variable(paths: &[PathBuf], name: &str) -> Option<String> {
-    World::read(paths).0.var(name)
+    World::read(paths, &Nothing).0.var(name)
 }
 
 fn cannot_read(path: &Path, error: &io::Error) -> anyhow::Error {
@@ -123,18 +125,19 @@ pub(crate) fn is_yaml(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml")
 }
 
-/// What files may ask: variables of the process, then of `.env`; files; schemas beside the pipelines.
-struct World {
+/// What files may ask: variables of the process, then of `.env`; files; secrets; schemas beside the pipelines.
+struct World<'a> {
+    secrets: &'a dyn Secrets,
     dotenv: BTreeMap<String, String>,
     bases: Vec<PathBuf>,
 }
 
-impl World {
+impl<'a> World<'a> {
     /// Also what is wrong in `.env` files.
-    fn read(paths: &[PathBuf]) -> (Self, Vec<Placed>) {
+    fn read(paths: &[PathBuf], secrets: &'a dyn Secrets) -> (Self, Vec<Placed>) {
         let mut bases: Vec<PathBuf> = paths.iter().map(|path| base(path)).collect();
         bases.dedup();
-        let mut world = Self { dotenv: BTreeMap::new(), bases };
+        let mut world = Self { secrets, dotenv: BTreeMap::new(), bases };
         let mut problems = Vec::new();
         // A later path overrides an earlier one, in variables as in files.
         for file in world.bases.iter().map(|base| base.join(".env")) {
@@ -154,8 +157,12 @@ impl World {
 
 const SCHEMA_SUFFIX: &str = ".schema.json";
 
-impl Environment for World {
+impl Environment for World<'_> {
     fn var(&self, name: &str) -> Option<String> {
+        // What opens all secrets is none of theirs.
+        if name == MASTER_KEY {
+            return None;
+        }
         std::env::var(name).ok().or_else(|| self.dotenv.get(name).cloned())
     }
 
@@ -163,8 +170,8 @@ impl Environment for World {
         fs::read_to_string(path).map_err(|error| error.to_string())
     }
 
-    fn secret(&self, _: &str) -> Result<Option<String>, String> {
-        Ok(None)
+    fn secret(&self, name: &str) -> Result<Option<StoredSecret>, String> {
+        self.secrets.get(name)
     }
 
     fn data_file(&self, pipeline_file: &str, path: &str) -> Result<Vec<u8>, String> {

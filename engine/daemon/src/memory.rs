@@ -1,10 +1,10 @@
-//! The store as the daemon's parts hold it: its two halves, and what it takes.
+//! The store as the daemon's parts hold it: its two halves, the vault in it, and what it takes.
 
 use std::sync::Arc;
 
 use karez_api::{Events, Progress, StoreError, StreamName, StreamStats};
-use karez_runtime::{DeadLetters, Forgotten};
-use karez_store::{Store, Usage};
+use karez_runtime::{DeadLetters, Forgotten, SystemClock};
+use karez_store::{EncryptedVault, Keys, Store, Usage};
 
 /// An open store, shared.
 #[derive(Clone)]
@@ -12,12 +12,15 @@ pub(crate) struct Memory {
     store: Arc<Store>,
     progress: Arc<dyn Progress>,
     events: Arc<dyn Events>,
+    vault: Arc<EncryptedVault>,
 }
 
 impl Memory {
-    pub(crate) fn new(store: Store) -> Self {
+    /// Without `keys`, of the vault only names can be read.
+    pub(crate) fn new(store: Store, keys: Keys) -> Self {
         let (progress, events) = (store.progress(), store.events());
-        Self { store: Arc::new(store), progress, events }
+        let vault = EncryptedVault::new(store.progress(), store.id(), Arc::new(SystemClock), keys);
+        Self { store: Arc::new(store), progress, events, vault: Arc::new(vault) }
     }
 
     pub(crate) fn progress(&self) -> &Arc<dyn Progress> {
@@ -25,6 +28,10 @@ impl Memory {
     }
     pub(crate) fn events(&self) -> &Arc<dyn Events> {
         &self.events
+    }
+    /// Secrets and what connections keep; an `Arc<dyn Vault>` for whoever needs no more.
+    pub(crate) fn vault(&self) -> &Arc<EncryptedVault> {
+        &self.vault
     }
     pub(crate) fn usage(&self) -> Usage {
         self.store.usage()

@@ -5,10 +5,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
-use karez_api::{Json, JsonMap, Network};
+use karez_api::{Json, JsonMap, Network, Secret};
 use serde::de::{Deserialize, Deserializer, Error};
 
+use crate::secrets::KeySource;
 use crate::server::TlsFiles;
+
+/// The variable that may hold the master key itself. Pipeline files cannot ask for it.
+pub(crate) const MASTER_KEY: &str = "KAREZ_MASTER_KEY";
 
 /// `karez.yaml`, the environment and the flags, each in this form before they are laid over each other.
 #[derive(Debug, Default, Clone, serde::Deserialize)]
@@ -26,7 +30,16 @@ pub(crate) struct Layer {
     pub(crate) tls_client_ca: Option<PathBuf>,
     #[serde(default, deserialize_with = "written_networks")]
     pub(crate) trusted_proxies: Option<Vec<Network>>,
+    #[serde(default, deserialize_with = "written_networks")]
+    pub(crate) allow_private: Option<Vec<Network>>,
+    pub(crate) public_url: Option<String>,
     pub(crate) drain_timeout: Option<karez_api::Duration>,
+    pub(crate) master_key_file: Option<PathBuf>,
+    pub(crate) master_key_command: Option<Vec<String>>,
+    /// The key itself: never in a file of settings, which is no place to keep one.
+    #[serde(skip)]
+    pub(crate) master_key: Option<Secret>,
+    pub(crate) old_master_key_files: Option<Vec<PathBuf>>,
 }
 
 /// An address to listen on. Names are not looked up: which of their addresses would be meant?
@@ -44,7 +57,7 @@ fn written_address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<
 
 /// # Errors
 /// A sentence.
-fn network(text: &str) -> Result<Network, String> {
+pub(crate) fn network(text: &str) -> Result<Network, String> {
     text.parse().map_err(|what| format!("{what}; write an address and its bits, like 10.0.0.0/8"))
 }
 
@@ -57,7 +70,15 @@ fn written_networks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option
 impl Layer {
     /// What `over` says wins.
     pub(crate) fn under(self, over: Self) -> Self {
+        // One place of the master key takes the place of another, whichever they are.
+        let key = if over.says_where_the_key_is() { &over } else { &self };
+        let (file, command) = (key.master_key_file.clone(), key.master_key_command.clone());
+        let text = key.master_key.clone();
         Self {
+            master_key_file: file,
+            master_key_command: command,
+            master_key: text,
+            old_master_key_files: over.old_master_key_files.or(self.old_master_key_files),
             pipelines: over.pipelines.or(self.pipelines),
             data_dir: over.data_dir.or(self.data_dir),
             listen: over.listen.or(self.listen),
@@ -67,13 +88,21 @@ impl Layer {
             tls_key: over.tls_key.or(self.tls_key),
             tls_client_ca: over.tls_client_ca.or(self.tls_client_ca),
             trusted_proxies: over.trusted_proxies.or(self.trusted_proxies),
+            allow_private: over.allow_private.or(self.allow_private),
+            public_url: over.public_url.or(self.public_url),
             drain_timeout: over.drain_timeout.or(self.drain_timeout),
         }
     }
 
+    fn says_where_the_key_is(&self) -> bool {
+        self.master_key_file.is_some() || self.master_key_command.is_some() || self.master_key.is_some()
+    }
+
     /// `KAREZ_PIPELINES` (separated by `:`), `KAREZ_DATA_DIR`, `KAREZ_LISTEN`, `KAREZ_ADMIN`,
-    /// `KAREZ_ADMIN_HOSTS` and `KAREZ_TRUSTED_PROXIES` (separated by `,`), `KAREZ_TLS_CERTIFICATE`, `KAREZ_TLS_KEY`,
-    /// `KAREZ_TLS_CLIENT_CA`, `KAREZ_DRAIN_TIMEOUT`.
+    /// `KAREZ_ADMIN_HOSTS`, `KAREZ_TRUSTED_PROXIES` and `KAREZ_ALLOW_PRIVATE` (separated by `,`),
+    /// `KAREZ_TLS_CERTIFICATE`, `KAREZ_TLS_KEY`, `KAREZ_TLS_CLIENT_CA`, `KAREZ_PUBLIC_URL`, `KAREZ_DRAIN_TIMEOUT`,
+    /// `KAREZ_MASTER_KEY`, `KAREZ_MASTER_KEY_FILE`,
+    /// `KAREZ_MASTER_KEY_COMMAND` (words separated by spaces), `KAREZ_OLD_MASTER_KEY_FILES` (separated by `:`).
     ///
     /// # Errors
     /// One of them cannot be read.
@@ -81,9 +110,13 @@ impl Layer {
         let list = |name: &str, separator: char| {
             var(name).map(|text| text.split(separator).map(|item| item.trim().to_owned()).collect::<Vec<_>>())
         };
+        let paths = |name| list(name, ':').map(|paths| paths.into_iter().map(PathBuf::from).collect());
+        let networks = |name: &str| -> Result<Option<Vec<Network>>> {
+            let read = |texts: Vec<String>| texts.iter().map(|text| network(text)).collect::<Result<_, _>>();
+            list(name, ',').map(read).transpose().map_err(|error| anyhow!("{name}: {error}"))
+        };
         Ok(Self {
-            pipelines: list("KAREZ_PIPELINES", ':')
-                .map(|paths| paths.into_iter().map(PathBuf::from).collect()),
+            pipelines: paths("KAREZ_PIPELINES"),
             data_dir: var("KAREZ_DATA_DIR").map(PathBuf::from),
             listen: parsed(&var, "KAREZ_LISTEN", address)?,
             admin: parsed(&var, "KAREZ_ADMIN", address)?,
@@ -91,11 +124,15 @@ impl Layer {
             tls_certificate: var("KAREZ_TLS_CERTIFICATE").map(PathBuf::from),
             tls_key: var("KAREZ_TLS_KEY").map(PathBuf::from),
             tls_client_ca: var("KAREZ_TLS_CLIENT_CA").map(PathBuf::from),
-            trusted_proxies: list("KAREZ_TRUSTED_PROXIES", ',')
-                .map(|texts| texts.iter().map(|text| network(text)).collect::<Result<_, _>>())
-                .transpose()
-                .map_err(|error| anyhow!("KAREZ_TRUSTED_PROXIES: {error}"))?,
+            trusted_proxies: networks("KAREZ_TRUSTED_PROXIES")?,
+            allow_private: networks("KAREZ_ALLOW_PRIVATE")?,
+            public_url: var("KAREZ_PUBLIC_URL"),
             drain_timeout: parsed(&var, "KAREZ_DRAIN_TIMEOUT", str::parse)?,
+            master_key_file: var("KAREZ_MASTER_KEY_FILE").map(PathBuf::from),
+            master_key_command: var("KAREZ_MASTER_KEY_COMMAND")
+                .map(|text| text.split_whitespace().map(str::to_owned).collect()),
+            master_key: var(MASTER_KEY).map(Secret::new),
+            old_master_key_files: paths("KAREZ_OLD_MASTER_KEY_FILES"),
         })
     }
 
@@ -162,10 +199,40 @@ pub(crate) struct Settings {
     tls_key: Option<PathBuf>,
     tls_client_ca: Option<PathBuf>,
     pub(crate) trusted_proxies: Vec<Network>,
+    /// Networks that are not public and may be called by every connection.
+    pub(crate) allow_private: Vec<Network>,
+    /// Where others reach the listener of webhooks, without a slash at its end.
+    pub(crate) public_url: Option<String>,
     pub(crate) drain_timeout: Duration,
+    master_key_file: Option<PathBuf>,
+    master_key_command: Option<Vec<String>>,
+    master_key: Option<Secret>,
+    /// Keys that only read.
+    pub(crate) old_master_key_files: Vec<PathBuf>,
 }
 
 impl Settings {
+    /// Where the master key comes from, if there is one.
+    ///
+    /// # Errors
+    /// It is said twice.
+    pub(crate) fn master_key(&self) -> Result<Option<KeySource>> {
+        let file = self.master_key_file.clone().map(KeySource::File);
+        let command = self.master_key_command.clone().map(KeySource::Command);
+        let text = self.master_key.clone().map(KeySource::Text);
+        let mut said = file.into_iter().chain(command).chain(text);
+        match (said.next(), said.next()) {
+            (said, None) => Ok(said),
+            _ => bail!(
+                "the master key is given twice; keep one of master_key_file, master_key_command and {MASTER_KEY}"
+            ),
+        }
+    }
+
+    pub(crate) fn speaks_tls(&self) -> bool {
+        self.tls_certificate.is_some()
+    }
+
     /// How the listener of webhooks speaks TLS, if it does.
     ///
     /// # Errors
@@ -200,7 +267,13 @@ impl From<Layer> for Settings {
             tls_key: layer.tls_key,
             tls_client_ca: layer.tls_client_ca,
             trusted_proxies: layer.trusted_proxies.unwrap_or_default(),
+            allow_private: layer.allow_private.unwrap_or_default(),
+            public_url: layer.public_url.map(|url| url.trim_end_matches('/').to_owned()),
             drain_timeout: layer.drain_timeout.map_or(Duration::from_secs(30), |time| time.0),
+            master_key_file: layer.master_key_file,
+            master_key_command: layer.master_key_command,
+            master_key: layer.master_key,
+            old_master_key_files: layer.old_master_key_files.unwrap_or_default(),
         }
     }
 }
@@ -224,6 +297,25 @@ mod tests {
         assert_eq!(settings.admin.port(), 2);
         assert_eq!(settings.data_dir, Path::new("file"));
         assert_eq!(settings.drain_timeout, Duration::from_secs(30));
+    }
+
+    #[test]
+    fn one_place_of_the_master_key_takes_the_place_of_another() {
+        let file =
+            Layer::from_yaml("master_key_command: [vault, read]\nold_master_key_files: [old]\n").unwrap();
+        let key = |layer: Layer| Settings::from(layer).master_key();
+        let command = KeySource::Command(vec!["vault".into(), "read".into()]);
+        assert_eq!(key(file.clone()).unwrap(), Some(command));
+        let vars = [("KAREZ_MASTER_KEY", "s3cret")];
+        let over = file.under(Layer::from_environment(environment(&vars)).unwrap());
+        assert_eq!(key(over.clone()).unwrap(), Some(KeySource::Text(Secret::new("s3cret"))));
+        assert!(!format!("{:?}", Settings::from(over.clone())).contains("s3cret"));
+        assert_eq!(Settings::from(over).old_master_key_files, [Path::new("old")]);
+        let vars = [("KAREZ_MASTER_KEY", "s3cret"), ("KAREZ_MASTER_KEY_FILE", "f")];
+        let twice = key(Layer::from_environment(environment(&vars)).unwrap()).unwrap_err().to_string();
+        assert!(twice.contains("given twice") && !twice.contains("s3cret"), "{twice}");
+        assert!(Layer::from_yaml("master_key: s3cret").is_err(), "a file is no place for a key");
+        assert_eq!(key(Layer::default()).unwrap(), None);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use karez_connectors::net;
 use karez_runtime::{DeadLetters, SystemClock};
 use karez_store::{Options, Store};
 use tempfile::TempDir;
@@ -14,6 +15,11 @@ use crate::ingress::{Gate, Ingress};
 use crate::load::Loader;
 use crate::memory::Memory;
 use crate::reload::{Manager, Pass, Report};
+
+/// Connections of a process that has none.
+pub(crate) fn connections() -> Arc<net::Connections> {
+    Arc::new(net::Connections::new(Arc::new(SystemClock), None, net::Options::default()))
+}
 
 pub(crate) struct Inside {
     pub(crate) folder: TempDir,
@@ -27,23 +33,16 @@ impl Inside {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("pipelines")).unwrap();
         let store = Store::open(folder.path().join("data"), Options::default()).unwrap();
-        let memory = Memory::new(store);
+        let memory = Memory::new(store, karez_store::Keys::default());
         let letters = Arc::new(DeadLetters::open(Arc::clone(memory.progress())).await.unwrap());
-        let fleet = Arc::new(Fleet::new(letters, memory));
-        let ingress = Arc::new(Ingress::new(Vec::new()));
+        let connections = connections();
+        let fleet = Arc::new(Fleet::new(letters, memory, Arc::clone(&connections)));
+        let ingress = Arc::new(Ingress::new(Vec::new(), connections));
         ingress.set_gate(Gate::Open);
         let loader = Loader::new(vec![folder.path().join("pipelines")]);
         let clock = Arc::new(SystemClock);
         let (fleet_too, ingress_too) = (Arc::clone(&fleet), Arc::clone(&ingress));
-        let manager = Manager::new(
-            loader,
-            fleet_too,
-            ingress_too,
-            clock,
-            "test",
-            Duration::from_secs(5),
-            karez_api::Shared::default(),
-        );
+        let manager = Manager::new(loader, fleet_too, ingress_too, clock, "test", Duration::from_secs(5));
         Self { folder, fleet, ingress, manager }
     }
 

@@ -1,7 +1,8 @@
-//! Keeps what karez must not forget: a segmented log (journal, dedup keys, sink ledger) and keyed state in sled.
+//! Keeps what karez must not forget: a segmented log (journal, dedup keys, sink ledger), keyed state in sled, and in
+//! that the vault.
 //!
-//! Nothing here knows pipelines or connectors, and nothing outside names the engines. There is no clock: times
-//! come with records and keys.
+//! Nothing here knows pipelines or connectors, and nothing outside names the engines. Times come with records and
+//! keys; only the vault is lent a clock.
 
 mod codec;
 mod entry;
@@ -31,6 +32,7 @@ mod events;
 mod progress;
 mod store;
 mod usage;
+mod vault;
 mod verify;
 
 pub use alone::LogAlone;
@@ -38,6 +40,7 @@ pub use counters::SyncTimes;
 pub use folder::is_store;
 pub use store::{Options, Store};
 pub use usage::Usage;
+pub use vault::{EncryptedVault, KeyId, Keys, LARGEST_SECRET, Listed, MasterKey, Rotated, Rotation};
 pub use verify::{Damage, VerifyReport, verify};
 
 #[cfg(test)]

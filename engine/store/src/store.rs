@@ -82,6 +82,12 @@ impl Store {
         Arc::clone(&self.progress) as Arc<dyn Progress>
     }
 
+    /// By what this store is known: a vault binds its secrets to it.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.shared.identity.id
+    }
+
     /// Journal, dedup keys, sink ledger.
     #[must_use]
     pub fn events(&self) -> Arc<dyn Events> {

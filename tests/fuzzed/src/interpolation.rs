@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use karez_api::{Body, Emit, Form, Json, Meta, Record, RecordId};
-use karez_config::{Environment as _, SourceFile};
+use karez_config::{Environment as _, SourceFile, StoredSecret};
 
 use crate::lent::NOW;
 use crate::pipeline::{World, assert_placed, load};
@@ -79,7 +79,10 @@ fn looked_up(inner: &str, world: &World) -> Option<String> {
         return world.file(path).ok().map(|text| text.trim_end_matches('\n').to_owned());
     }
     if let Some(name) = inner.strip_prefix("secret:") {
-        return world.secret(name).ok().flatten();
+        return match world.secret(name).ok().flatten()? {
+            StoredSecret::Value(text) => Some(text.expose().to_owned()),
+            StoredSecret::NotAtHand => None,
+        };
     }
     let (name, default) = match inner.split_once(":-") {
         Some((name, default)) => (name, Some(default.to_owned())),

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use karez_api::Registry;
-use karez_config::{Environment, Input, Loaded, Placed, SourceFile};
+use karez_api::{Registry, Secret};
+use karez_config::{Environment, Input, Loaded, Placed, SourceFile, StoredSecret};
 use karez_steps::Languages;
 
 static REGISTRY: LazyLock<Registry> = LazyLock::new(|| karez_connectors::registry(karez_steps::components()));
@@ -76,8 +76,8 @@ impl Environment for World {
             _ => Err("no such file".into()),
         }
     }
-    fn secret(&self, name: &str) -> Result<Option<String>, String> {
-        Ok((name == "known").then(|| "k".into()))
+    fn secret(&self, name: &str) -> Result<Option<StoredSecret>, String> {
+        Ok((name == "known").then(|| StoredSecret::Value(Secret::new("k"))))
     }
     fn data_file(&self, _: &str, path: &str) -> Result<Vec<u8>, String> {
         if path == "user.json" { Ok(SCHEMA.to_vec()) } else { Err("no such file".into()) }

@@ -18,7 +18,7 @@ pub fn retry_after(data: &[u8]) {
     }
     let texts = headers.get_all(header::RETRY_AFTER).iter().filter_map(|value| value.to_str().ok());
     let expected = texts.map(str::trim).find_map(wait).map(|wait| wait.min(TEN_YEARS));
-    assert_eq!(karez_web::retry_after(&headers, NOW), expected);
+    assert_eq!(karez_net::retry_after(&headers, NOW), expected);
 }
 
 /// What one value says.

@@ -1,69 +1,54 @@
 //! Delivers records: groups those with one target, sends, reads the answer, says what it means.
-//! No retry and no timeout of its own beyond connecting.
+//! No retry of its own: the engine does that.
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
-use ::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header};
+use ::http::{HeaderValue, StatusCode};
 use async_trait::async_trait;
 use bytes::Bytes;
 use karez_api::{Delivery, Fault, Outcome, Record, Sink, SinkContext};
-use reqwest::{Client, Response, Url};
+use karez_net::{Connection, Effect, Failure, Reuse, place};
 use sha2::{Digest, Sha256};
 
 use super::body::{self, Framing};
-use super::classify;
-use super::spec::{HeaderText, Request};
+use super::request::Address;
+use super::results::Word;
+use super::spec::Sending;
 
-/// Most bytes of an answer that are read.
-const ANSWER_LIMIT: usize = 64 << 10;
-/// How long the rest of an answer is read for only so that its connection can be used again.
-const DRAIN: Duration = Duration::from_secs(2);
 /// Longest idempotency key that goes out as it is, in bytes.
 const LONGEST_KEY: usize = 255;
-const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 pub(super) struct HttpSink {
-    request: Arc<Request>,
+    sending: Arc<Sending>,
     framing: Framing,
-    client: Client,
+    connection: Arc<Connection>,
     cx: SinkContext,
 }
 
 /// A record made ready.
 struct Prepared {
     index: usize,
-    url: Url,
-    headers: HeaderMap,
+    address: Address,
     part: Bytes,
     key: String,
 }
 
 impl HttpSink {
-    pub(super) fn new(request: Arc<Request>, framing: Framing, client: Client, cx: SinkContext) -> Self {
-        Self { request, framing, client, cx }
+    pub(super) fn new(
+        sending: Arc<Sending>,
+        framing: Framing,
+        connection: Arc<Connection>,
+        cx: SinkContext,
+    ) -> Self {
+        Self { sending, framing, connection, cx }
     }
 
     fn prepare(&self, index: usize, record: &Record) -> Result<Prepared, Fault> {
-        let mut headers = HeaderMap::new();
-        for header in &self.request.headers {
-            let value = match &header.value {
-                HeaderText::Fixed(value) => value.clone(),
-                HeaderText::PerRecord(text) => HeaderValue::from_str(&text.eval(record)?).map_err(|_| {
-                    Fault::validation(
-                        "bad_header",
-                        format!("header {} cannot be sent with this record's value", header.name),
-                    )
-                })?,
-            };
-            headers.insert(header.name.clone(), value);
-        }
         Ok(Prepared {
             index,
-            url: self.request.target.of(record)?,
-            headers,
-            part: self.request.payload.of(record)?,
+            address: self.sending.request.address(record)?,
+            part: self.sending.request.payload.of(record)?,
             key: self.cx.idempotency_key(record),
         })
     }
@@ -71,15 +56,16 @@ impl HttpSink {
     /// Records that share a request, in the order of their first ones. Those of one order key are never in one batch,
     /// so one that goes out before its neighbours overtakes nothing.
     fn groups(&self, ready: Vec<Prepared>) -> Vec<Vec<Prepared>> {
+        if self.framing == Framing::One {
+            return ready.into_iter().map(|prepared| vec![prepared]).collect();
+        }
         let mut groups: Vec<Vec<Prepared>> = Vec::new();
-        let mut by_url: HashMap<Url, Vec<usize>> = HashMap::new();
+        let mut by_address: HashMap<Address, usize> = HashMap::new();
         for prepared in ready {
-            let known = by_url.entry(prepared.url.clone()).or_default();
-            let same = |at: &&usize| groups[**at][0].headers == prepared.headers;
-            match known.iter().find(same).filter(|_| self.framing != Framing::One) {
+            match by_address.get(&prepared.address) {
                 Some(at) => groups[*at].push(prepared),
                 None => {
-                    known.push(groups.len());
+                    by_address.insert(prepared.address.clone(), groups.len());
                     groups.push(vec![prepared]);
                 }
             }
@@ -93,64 +79,101 @@ impl HttpSink {
         let mut waiting = vec![group];
         while let Some(group) = waiting.pop() {
             let Some(first) = group.first() else { continue };
-            let (outcome, content) = self.request(first, group).await;
-            if content && group.len() > 1 {
-                let (left, right) = group.split_at(group.len() / 2);
-                waiting.extend([right, left]);
-                continue;
-            }
-            for prepared in group {
-                each[prepared.index] = Some(outcome.clone());
-            }
-            // It was not about these records: the next request would fare no better.
-            if let Outcome::NotSent(fault) = outcome {
-                return Some(fault);
+            match self.request(first, group).await {
+                Answered::Each(outcomes) => {
+                    for (prepared, outcome) in group.iter().zip(outcomes) {
+                        each[prepared.index] = Some(outcome);
+                    }
+                }
+                Answered::Content(_) if group.len() > 1 => {
+                    let (left, right) = group.split_at(group.len() / 2);
+                    waiting.extend([right, left]);
+                }
+                Answered::Content(outcome) | Answered::All(outcome) => {
+                    for prepared in group {
+                        each[prepared.index] = Some(outcome.clone());
+                    }
+                    // It was not about these records: the next request would fare no better.
+                    if let Outcome::NotSent(fault) = outcome {
+                        return Some(fault);
+                    }
+                }
             }
         }
         None
     }
 
-    /// One request; also whether it was refused for what it carried.
-    async fn request(&self, first: &Prepared, group: &[Prepared]) -> (Outcome, bool) {
+    async fn request(&self, first: &Prepared, group: &[Prepared]) -> Answered {
         let parts: Vec<&Bytes> = group.iter().map(|prepared| &prepared.part).collect();
-        let mut headers = first.headers.clone();
-        if let Some(media_type) = self.request.payload.content_type() {
-            headers.entry(header::CONTENT_TYPE).or_insert(HeaderValue::from_static(media_type));
-        }
+        let body = body::join(self.framing, &parts);
+        let made = self.sending.request.made(&self.connection, &first.address, body, Reuse::Never);
+        let mut request = match made.await {
+            Ok(request) => request,
+            Err(fault) if fault.class().is_transient() => return Answered::All(Outcome::NotSent(fault)),
+            Err(fault) => return Answered::All(Outcome::Refused(fault)),
+        };
         if let Ok(key) = HeaderValue::from_str(&idempotency_key(group)) {
-            headers.entry(IDEMPOTENCY_KEY).or_insert(key);
+            request.headers.entry(self.sending.idempotency.clone()).or_insert(key);
         }
-        let to = classify::place(&self.request.method, &first.url);
-        let request = self
-            .client
-            .request(self.request.method.clone(), first.url.clone())
-            .headers(headers)
-            .body(body::join(self.framing, &parts));
-        match request.send().await {
-            Ok(response) => {
-                let content = is_about_content(response.status());
-                (self.answered(&to, response).await, content)
-            }
-            Err(error) => (classify::failure(&to, error), false),
+        let to = place(&request.method, &request.url);
+        match self.connection.call(request).await {
+            Ok(answer) => match self.word(answer.status) {
+                Some(word) => Answered::All(said(word, &to, answer.status)),
+                None => self.results(&to, &answer.body, group.len()),
+            },
+            Err(failure) => self.failed(&to, failure),
         }
     }
 
-    async fn answered(&self, to: &str, mut response: Response) -> Outcome {
-        let (status, headers) = (response.status(), std::mem::take(response.headers_mut()));
-        let tells_its_end = tells_its_end(response.version(), &headers);
-        let mut body = Vec::new();
-        // The status has decided already: a body that never ends changes nothing.
-        let read = tokio::select! {
-            read = read(response, &mut body) => read,
-            () = self.cx.clock.sleep(DRAIN) => Ok(()),
+    /// What the file says of a status.
+    fn word(&self, status: StatusCode) -> Option<Word> {
+        self.sending.on_status.iter().find(|(known, _)| *known == status).map(|(_, word)| *word)
+    }
+
+    fn results(&self, to: &str, body: &Bytes, n: usize) -> Answered {
+        let Some(results) = self.sending.results.as_ref().filter(|_| self.cx.batched) else {
+            return Answered::All(Outcome::Done);
         };
-        match classify::answer(to, status, &headers, &body, self.cx.clock.now()) {
-            Outcome::Done => match read {
-                Err(error) if tells_its_end => classify::failure(to, error),
-                _ => Outcome::Done,
-            },
-            outcome => outcome,
+        match results.judge(to, body, n, self.cx.clock.now()) {
+            Ok(each) => Answered::Each(each),
+            Err(fault) => Answered::All(Outcome::Unknown(fault)),
         }
+    }
+
+    fn failed(&self, to: &str, failure: Failure) -> Answered {
+        let Failure { fault, effect, response } = failure;
+        let status = response.map(|response| response.status);
+        if let Some((word, status)) = status.and_then(|status| Some((self.word(status)?, status))) {
+            return Answered::All(said(word, to, status));
+        }
+        let outcome = match effect {
+            _ if !fault.class().is_transient() => Outcome::Refused(fault),
+            Effect::None => Outcome::NotSent(fault),
+            Effect::Unknown => Outcome::Unknown(fault),
+        };
+        match status {
+            Some(status) if is_about_content(status) => Answered::Content(outcome),
+            _ => Answered::All(outcome),
+        }
+    }
+}
+
+/// What an answer says of a group.
+enum Answered {
+    /// The same of all.
+    All(Outcome),
+    /// The same of all, but for what it carried: fewer at once may fare better.
+    Content(Outcome),
+    Each(Vec<Outcome>),
+}
+
+fn said(word: Word, to: &str, status: StatusCode) -> Outcome {
+    let message = format!("{to} answered {status}");
+    let code = format!("http_{}", status.as_u16());
+    match word {
+        Word::Done => Outcome::Done,
+        Word::Refuse => Outcome::Refused(Fault::validation(code, message)),
+        Word::Retry => Outcome::Unknown(Fault::service(message).with_code(code)),
     }
 }
 
@@ -191,28 +214,6 @@ fn is_about_content(status: StatusCode) -> bool {
             | StatusCode::PAYLOAD_TOO_LARGE
             | StatusCode::UNPROCESSABLE_ENTITY
     )
-}
-
-/// Whether an answer that broke off can be told from a whole one (RFC 9112 §8): not where its end is
-/// the end of its connection, which many servers do not close in the way that TLS asks for.
-fn tells_its_end(version: Version, headers: &HeaderMap) -> bool {
-    version > Version::HTTP_11
-        || headers.contains_key(header::CONTENT_LENGTH)
-        || headers.contains_key(header::TRANSFER_ENCODING)
-}
-
-/// Reads an answer up to its limit; a connection read to the end is used again.
-///
-/// # Errors
-/// The answer broke off.
-async fn read(mut response: Response, body: &mut Vec<u8>) -> reqwest::Result<()> {
-    while let Some(chunk) = response.chunk().await? {
-        body.extend_from_slice(&chunk[..chunk.len().min(ANSWER_LIMIT - body.len())]);
-        if body.len() == ANSWER_LIMIT {
-            break;
-        }
-    }
-    Ok(())
 }
 
 /// The key of one record, or a hash over those of a group; printable, the same on every retry.

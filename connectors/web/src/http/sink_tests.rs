@@ -1,4 +1,5 @@
 use std::net::TcpListener;
+use std::time::Duration;
 
 use karez_api::{Class, Encode, Json, Shape, SinkPlan};
 use serde_json::json;
@@ -68,7 +69,8 @@ async fn a_record_goes_out_as_the_file_says() {
 async fn a_connection_gives_address_and_headers_and_a_sinks_own_win() {
     let server = Server::always("200 OK");
     let crm = json!({
-        "url": format!("{}/api/", server.url.replace("//", "//me:pass@")),
+        "url": format!("{}/api/", server.url),
+        "auth": {"basic": {"username": "me", "password": "pass"}},
         "headers": {"X-Key": "shared", "X-Other": "shared"},
     });
     let file = File { connections: json!({"crm": crm}), ..File::default() };
@@ -278,11 +280,11 @@ async fn a_body_without_end_does_not_hold_up_its_answer() {
     let endless = "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf";
     let server = Server::start(move |_| Answer::Hold(endless.to_owned()));
     let clock = TestClock::default();
-    clock.end_wait();
+    clock.hurry(Duration::from_secs(2));
     let sink = open_sink(&*plan(json!({"url": server.url})), &clock, false).await;
     assert_eq!(deliver(&*sink, &records(&["r1"])).await, ["done"]);
 
-    let long = format!("HTTP/1.1 422 Bad\r\ncontent-length: 9999999\r\n\r\n{}", "x".repeat(ANSWER_LIMIT));
+    let long = format!("HTTP/1.1 422 Bad\r\ncontent-length: 9999999\r\n\r\n{}", "x".repeat((64 << 10) + 1));
     let server = Server::start(move |_| Answer::Hold(long.clone()));
     let sink = single(json!({"url": server.url})).await;
     assert_eq!(deliver(&*sink, &records(&["r1"])).await, ["refused http_422"]);
@@ -309,10 +311,10 @@ fn what_is_wrong_with_a_file_is_said_at_its_place() {
         (json!({"url": "https://a.example:{{id}}/a"}), "template-in-host url"),
         (json!({"connection": "cmr"}), "unknown-connection connection"),
         (json!({"connection": "odd"}), "bad-connection connection"),
-        (json!({"connection": "query"}), "bad-connection connection"),
-        (json!({"connection": "ftp"}), "bad-connection connection"),
-        (json!({"connection": "header"}), "bad-connection connection"),
-        (json!({"connection": "crm", "method": "FETCH"}), "bad-method method"),
+        (json!({"connection": "query"}), "bad-url connection"),
+        (json!({"connection": "ftp"}), "bad-url connection"),
+        (json!({"connection": "header"}), "bad-header connection"),
+        (json!({"connection": "crm", "method": "fetch it"}), "bad-method method"),
         (json!({"connection": "crm", "headers": {"a b": "x"}}), "bad-header-name headers.a b"),
         (json!({"connection": "crm", "headers": {"X-A": "a\nb"}}), "bad-header-value headers.X-A"),
         (json!({"connection": "crm", "headers": {"Host": "x"}}), "reserved-header headers.Host"),

@@ -7,108 +7,96 @@ use std::ops::Range;
 use karez_api::{Checker, Escape, Fault, Json, Path, Problem, Record, Scope, Text, Value};
 use reqwest::Url;
 
-use super::connection;
-
-/// The parts of a target, compiled.
+/// The parts of a target, compiled: what stands behind a far end's address.
 pub(super) struct Target {
-    /// Scheme, credentials, host, port, and the path of a connection; no slash at its end.
-    base: String,
-    path: Option<Text>,
+    path: Text,
     query: Option<Text>,
     pairs: Vec<(String, Value)>,
     /// The whole, where it is the same for every record.
-    constant: Option<Url>,
+    constant: Option<String>,
 }
 
 impl Target {
-    /// From `url`, or from a connection's `base` and `path`.
+    /// What `setting`, which stands at `at`, says from `start` on.
     pub(super) fn check(
         cx: &Checker<'_>,
-        base: Option<&str>,
-        field: &str,
+        at: &Path,
         setting: &str,
+        start: usize,
         query: &BTreeMap<String, Json>,
     ) -> Option<Self> {
-        let at = Path::root().field(field);
-        let split = match base {
-            Some(_) => 0,
-            None => host_end(cx, &at, setting)?,
-        };
-        let base = base.unwrap_or(&setting[..split]).trim_end_matches('/').to_owned();
-        let literal = cx.scope.literal.get(&cx.at.join(&at)).map_or(&[][..], Vec::as_slice);
-        let end = outside(setting, split, literal, b'#').unwrap_or(setting.len());
-        let mark = outside(&setting[..end], split, literal, b'?');
-        let path = part(cx, &at, setting, split..mark.unwrap_or(end), Escape::UrlPath);
-        let written = mark.map(|mark| part(cx, &at, setting, mark + 1..end, Escape::UrlQuery));
-        let pairs = pairs(cx, query);
+        let literal = cx.scope.literal.get(&cx.at.join(at)).map_or(&[][..], Vec::as_slice);
+        let end = outside(setting, start, literal, b'#').unwrap_or(setting.len());
+        let mark = outside(&setting[..end], start, literal, b'?');
+        let path = part(cx, at, setting, start..mark.unwrap_or(end), Escape::UrlPath);
+        let written = mark.map(|mark| part(cx, at, setting, mark + 1..end, Escape::UrlQuery));
+        let pairs = pairs(cx, &at.parent().unwrap_or_default().field("query"), query);
         let mut target = Self {
-            base,
-            path: Some(path?),
+            path: path?,
             query: written.map_or(Some(None), |part| part.map(Some))?,
             pairs: pairs?,
             constant: None,
         };
-        target.constant = match target.settle() {
-            Ok(constant) => constant,
-            Err(message) => {
-                cx.report(Problem::error("bad-url", at, message));
-                return None;
-            }
-        };
+        target.constant = target.settle();
+        let whole = target.constant.as_ref().map(|constant| Url::parse(&format!("http://host{constant}")));
+        if whole.is_some_and(|whole| whole.is_err()) {
+            cx.report(Problem::error("bad-url", at.clone(), "the path cannot stand in a URL"));
+            return None;
+        }
         Some(target)
     }
 
-    /// The whole URL where nothing depends on the record.
-    fn settle(&self) -> Result<Option<Url>, &'static str> {
-        connection::base(&self.base)?;
-        let fixed = |text: &Option<Text>| text.as_ref().map_or(Some(String::new()), |text| text.constant());
-        match (fixed(&self.path), fixed(&self.query), self.pairs.is_empty()) {
-            (Some(path), Some(query), true) => self.join(&path, &query).map(Some),
-            _ => Ok(None),
-        }
+    /// The whole, where nothing depends on the record.
+    fn settle(&self) -> Option<String> {
+        let path = self.path.constant()?;
+        let query = self.query.as_ref().map_or(Some(String::new()), |text| text.constant())?;
+        self.pairs.is_empty().then(|| join(&path, query))
     }
 
-    fn join(&self, path: &str, query: &str) -> Result<Url, &'static str> {
-        let slash = if path.is_empty() || path.starts_with('/') { "" } else { "/" };
-        let mut whole = format!("{}{slash}{path}", self.base);
-        if !query.is_empty() {
-            whole.push(if whole.contains('?') { '&' } else { '?' });
-            whole.push_str(query);
-        }
-        Url::parse(&whole).map_err(|_| "the url cannot be read with this record's values in it")
-    }
-
+    /// Path and query of a record.
+    ///
     /// # Errors
-    /// Class validation: the record lacks what the URL needs.
-    pub(super) fn of(&self, record: &Record) -> Result<Url, Fault> {
+    /// Class validation: the record lacks what they need.
+    pub(super) fn of(&self, record: &Record) -> Result<String, Fault> {
         if let Some(constant) = &self.constant {
             return Ok(constant.clone());
         }
-        let text = |text: &Option<Text>| text.as_ref().map_or(Ok(String::new()), |text| text.eval(record));
-        let (path, query) = (text(&self.path)?, text(&self.query)?);
-        let mut url = self.join(&path, &query).map_err(|message| Fault::validation("bad_url", message))?;
+        let path = self.path.eval(record)?;
+        let mut query = self.query.as_ref().map_or(Ok(String::new()), |text| text.eval(record))?;
         for (name, value) in &self.pairs {
             if let Some(found) = value.eval(record)? {
-                append(&mut url, name, &found)?;
+                append(&mut query, name, &found)?;
             }
         }
-        Ok(url)
+        Ok(join(&path, query))
+    }
+}
+
+fn join(path: &str, query: String) -> String {
+    let slash = if path.is_empty() || path.starts_with('/') { "" } else { "/" };
+    match query.is_empty() {
+        true => format!("{slash}{path}"),
+        false => format!("{slash}{path}?{query}"),
     }
 }
 
 /// A list is written as the name repeated; null and what matches nothing are left out.
-fn append(url: &mut Url, name: &str, value: &Json) -> Result<(), Fault> {
+fn append(query: &mut String, name: &str, value: &Json) -> Result<(), Fault> {
+    let mut pair = |text: &str| {
+        if !query.is_empty() {
+            query.push('&');
+        }
+        query.extend(form_urlencoded::byte_serialize(name.as_bytes()));
+        query.push('=');
+        query.extend(form_urlencoded::byte_serialize(text.as_bytes()));
+    };
     match value {
         Json::Null => {}
-        Json::String(text) => {
-            url.query_pairs_mut().append_pair(name, text);
-        }
-        Json::Bool(_) | Json::Number(_) => {
-            url.query_pairs_mut().append_pair(name, &value.to_string());
-        }
+        Json::String(text) => pair(text),
+        Json::Bool(_) | Json::Number(_) => pair(&value.to_string()),
         Json::Array(items) if items.iter().all(|item| !item.is_array()) => {
             for item in items {
-                append(url, name, item)?;
+                append(query, name, item)?;
             }
         }
         Json::Array(_) | Json::Object(_) => {
@@ -121,8 +109,7 @@ fn append(url: &mut Url, name: &str, value: &Json) -> Result<(), Fault> {
     Ok(())
 }
 
-fn pairs(cx: &Checker<'_>, query: &BTreeMap<String, Json>) -> Option<Vec<(String, Value)>> {
-    let at = Path::root().field("query");
+fn pairs(cx: &Checker<'_>, at: &Path, query: &BTreeMap<String, Json>) -> Option<Vec<(String, Value)>> {
     let compiled: Vec<_> = query
         .iter()
         .filter_map(|(name, setting)| Some((name.clone(), cx.value(&at.field(name), setting)?)))
@@ -131,7 +118,7 @@ fn pairs(cx: &Checker<'_>, query: &BTreeMap<String, Json>) -> Option<Vec<(String
 }
 
 /// Where the path begins. The host comes before it and is literal.
-fn host_end(cx: &Checker<'_>, at: &Path, url: &str) -> Option<usize> {
+pub(super) fn host_end(cx: &Checker<'_>, at: &Path, url: &str) -> Option<usize> {
     let start = url.find("://").map(|colon| colon + 3);
     let Some(start) = start else {
         cx.report(

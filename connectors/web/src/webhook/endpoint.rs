@@ -53,13 +53,13 @@ enum Admitted {
 
 impl Webhooks {
     /// # Errors
-    /// Class fatal: what is asked of the network cannot be set up.
+    /// Class fatal: what is asked of the network or of the vault cannot be set up.
     pub(super) fn new(parts: Arc<Parts>, cx: &SourceContext) -> Result<Self, Fault> {
         let outside = match parts.verifier.fetches() || parts.handshakes.visit() {
             true => Some(Outside::new(&parts, cx)?),
             false => None,
         };
-        let hand_over = parts.secret_file.clone().map(HandOver::new);
+        let hand_over = parts.pending.as_ref().map(|name| HandOver::new(name, &cx.shared)).transpose()?;
         Ok(Self {
             wanted: Arc::new(Events(Arc::clone(&parts))),
             gate: Gate::new(Arc::clone(&parts.limits), Arc::clone(&cx.clock)),
@@ -213,7 +213,7 @@ impl Webhooks {
 
 impl Outside {
     fn new(parts: &Parts, cx: &SourceContext) -> Result<Self, Fault> {
-        let fetcher = Arc::new(Fetcher::new(Arc::clone(&cx.clock))?);
+        let fetcher = Arc::new(Fetcher::new(&cx.shared)?);
         let (clock, tasks) = (Arc::clone(&cx.clock), Arc::clone(&cx.tasks));
         let keys = Keys::new(Arc::clone(&fetcher), clock, tasks, parts.verifier.set());
         let keys = Arc::new(keys);

@@ -4,11 +4,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::http::StatusCode;
-use karez_api::{Clock, Fault};
-use reqwest::{Client, Url};
-
-use crate::http::client;
+use ::http::{Method, StatusCode};
+use karez_api::{Fault, Shared};
+use karez_net::{Connections, Request, Reuse};
+use reqwest::Url;
+use serde_json::json;
 
 /// Longest that a sender is kept waiting for somebody else.
 const LONGEST: Duration = Duration::from_secs(5);
@@ -16,16 +16,14 @@ const LONGEST: Duration = Duration::from_secs(5);
 /// Largest answer in bytes.
 const LARGEST: usize = 256 << 10;
 
-pub(super) struct Fetcher {
-    client: Client,
-    clock: Arc<dyn Clock>,
-}
+pub(super) struct Fetcher(Arc<Connections>);
 
 impl Fetcher {
     /// # Errors
-    /// Class fatal: the system's root certificates cannot be used.
-    pub(super) fn new(clock: Arc<dyn Clock>) -> Result<Self, Fault> {
-        Ok(Self { client: client::build()?, clock })
+    /// Class fatal: this process has no connections.
+    pub(super) fn new(shared: &Shared) -> Result<Self, Fault> {
+        let missing = || Fault::fatal("this process has no connections").with_code("no_connections");
+        shared.get::<Connections>().map(Self).ok_or_else(missing)
     }
 
     /// The body of what stands there, where the answer is 200.
@@ -33,25 +31,17 @@ impl Fetcher {
     /// # Errors
     /// Why there is none, as a fragment.
     pub(super) async fn get(&self, url: Url) -> Result<Vec<u8>, String> {
-        tokio::select! {
-            answer = self.asked(url) => answer,
-            () = self.clock.sleep(LONGEST) => Err(format!("there was no answer within {} s", LONGEST.as_secs())),
+        let origin = url.origin().ascii_serialization();
+        let settings = json!({"url": origin, "max_response": LARGEST});
+        let checked = karez_net::check(&origin, &settings).map_err(|_| "its address cannot be called")?;
+        let connection = self.0.open(&checked).map_err(|fault| fault.message().to_owned())?;
+        let mut request = Request::new(Method::GET, url);
+        request.timeout = Some(LONGEST);
+        request.reuse = Reuse::Never;
+        match connection.call(request).await {
+            Ok(answer) if answer.status == StatusCode::OK => Ok(answer.body.into()),
+            Ok(answer) => Err(format!("it was answered with {}", answer.status)),
+            Err(failure) => Err(failure.fault.message().to_owned()),
         }
-    }
-
-    async fn asked(&self, url: Url) -> Result<Vec<u8>, String> {
-        let told = |error: reqwest::Error| client::chain(&error.without_url());
-        let mut response = self.client.get(url).send().await.map_err(told)?;
-        if response.status() != StatusCode::OK {
-            return Err(format!("it was answered with {}", response.status()));
-        }
-        let mut body = Vec::new();
-        while let Some(piece) = response.chunk().await.map_err(told)? {
-            if body.len() + piece.len() > LARGEST {
-                return Err(format!("the answer is larger than {} KiB", LARGEST >> 10));
-            }
-            body.extend_from_slice(&piece);
-        }
-        Ok(body)
     }
 }

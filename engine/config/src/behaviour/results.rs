@@ -217,6 +217,22 @@ fn a_pipeline_is_shown_with_origins_and_without_secrets() {
 }
 
 #[test]
+fn what_hangs_on_a_secret_that_is_not_at_hand_is_not_judged() {
+    let load = |count: &str, value: &str| {
+        let text = format!("source: {{ticks: {{count: \"{count}\"}}}}\nsink: {{void: }}\n");
+        Fixture::new().secret("N", value).pipeline("p/a.yaml", &text).load()
+    };
+    let stored = load("${secret:N}", "");
+    assert_eq!((stored.problems.len(), stored.files[0].in_error), (0, false), "{:?}", stored.problems);
+    assert_eq!(load("${secret:N}", "3").pipelines.len(), 1);
+    assert!(load("${secret:N}", "many").files[0].in_error);
+    let beside = load("${secret:N}${secret:M}", "");
+    assert_eq!(beside.problems.len(), 1);
+    let said = beside.problems[0].to_string();
+    assert!(said.contains("no secret is called \"M\"; `karez secrets set M` stores it"), "{said}");
+}
+
+#[test]
 fn the_editor_schema_describes_components_and_engine_keys() {
     let schema = crate::pipeline_schema(&registry());
     let defs = &schema["$defs"];

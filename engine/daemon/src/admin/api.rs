@@ -11,9 +11,10 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::address::decoded;
 use super::handler::whole;
-use super::{Admin, letters, status};
+use super::{Admin, ReloadRequest, connections, letters, log_ins, secrets, status};
 use crate::diagnostics::unknown;
 use crate::fleet::Fleet;
+use crate::reload::{Pass, Report};
 use crate::server::{Payload, error, json_of};
 
 pub(super) async fn answer(admin: &Admin, head: &Parts, path: &str, body: Incoming) -> Response<Payload> {
@@ -37,7 +38,18 @@ pub(super) async fn answer(admin: &Admin, head: &Parts, path: &str, body: Incomi
         (_, ["dead-letters", id]) if get => letters::show(fleet, id).await,
         (&Method::DELETE, ["dead-letters", id]) => letters::remove(fleet, id).await,
         (&Method::POST, ["dead-letters", id, "replay"]) => letters::replay(fleet, id, body).await,
+        (_, ["connections"]) if get => connections::list(fleet),
+        (_, ["connections", name]) if get => connections::one(fleet, name),
+        (&Method::POST, ["connections", name, "test"]) => connections::test(fleet, name).await,
+        (&Method::POST, ["connections", name, "log-in"]) => {
+            log_ins::begin(admin, name, head.uri.query().unwrap_or_default()).await
+        }
+        (&Method::DELETE, ["connections", name, "log-in"]) => log_ins::end(fleet, name).await,
         (&Method::POST, ["reload"]) => reload(admin).await,
+        (_, ["secrets"]) if get => secrets::list(fleet).await,
+        (&Method::POST, ["secrets", name]) => secrets::set(admin, name, body).await,
+        (&Method::DELETE, ["secrets", name]) => secrets::remove(admin, name).await,
+        (&Method::POST, ["master-key"]) => secrets::rotate(fleet, body).await,
         (_, ["tap", node]) if get => tap(fleet, node),
         _ => whole(error(StatusCode::NOT_FOUND, "not_found", "no such resource, or not with this method")),
     }
@@ -90,16 +102,18 @@ async fn unblock(fleet: &Fleet, name: &str) -> Response<Payload> {
 }
 
 async fn reload(admin: &Admin) -> Response<Payload> {
-    let stopping = || whole(error(StatusCode::SERVICE_UNAVAILABLE, "stopping", "the daemon is stopping"));
+    match pass(admin, Pass::Everything).await {
+        Some(Ok(report)) => ok(&json!(report)),
+        Some(Err(fault)) => failed(&fault),
+        None => whole(error(StatusCode::SERVICE_UNAVAILABLE, "stopping", "the daemon is stopping")),
+    }
+}
+
+/// Has the files looked at again; nothing where the daemon is stopping.
+pub(super) async fn pass(admin: &Admin, pass: Pass) -> Option<Result<Report, String>> {
     let (tell, told) = oneshot::channel();
-    if admin.reload.send(tell).await.is_err() {
-        return stopping();
-    }
-    match told.await {
-        Ok(Ok(report)) => ok(&json!(report)),
-        Ok(Err(fault)) => failed(&fault),
-        Err(_) => stopping(),
-    }
+    admin.reload.send(ReloadRequest { pass, tell }).await.ok()?;
+    told.await.ok()
 }
 
 /// Live records as NDJSON, until the watcher or the pipeline leaves.

@@ -103,9 +103,14 @@ impl Client {
     ///
     /// # Errors
     /// As [`Client::send`], or what `each` says.
-    pub(crate) async fn stream(&self, path: &str, mut each: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+    pub(crate) async fn stream(
+        &self,
+        method: Method,
+        path: &str,
+        mut each: impl FnMut(&[u8]) -> Result<()>,
+    ) -> Result<()> {
         let mut connection = JoinSet::new();
-        let response = self.ask(Method::GET, path, Bytes::new(), &mut connection).await?;
+        let response = self.ask(method, path, Bytes::new(), &mut connection).await?;
         let good = response.status().is_success();
         let mut body = response.into_body();
         while let Some(frame) = body.frame().await {

@@ -51,6 +51,26 @@ impl Exposition {
         self.line(name, "_count", labels, Number::Whole(total));
     }
 
+    /// A histogram whose buckets have been added up: how many were within each bound, but for the last one.
+    pub(super) fn buckets(
+        &mut self,
+        name: &str,
+        labels: Labels<'_>,
+        within: &[(f64, u64)],
+        total: (u64, f64),
+    ) {
+        let (count, sum) = total;
+        for (bound, count) in within {
+            let bound = bound.to_string();
+            let labels: Vec<_> = labels.iter().copied().chain([("le", bound.as_str())]).collect();
+            self.line(name, "_bucket", &labels, Number::Whole(*count));
+        }
+        let labels_of_all: Vec<_> = labels.iter().copied().chain([("le", "+Inf")]).collect();
+        self.line(name, "_bucket", &labels_of_all, Number::Whole(count));
+        self.line(name, "_sum", labels, Number::Real(sum));
+        self.line(name, "_count", labels, Number::Whole(count));
+    }
+
     fn line(&mut self, family: &str, suffix: &str, labels: Labels<'_>, value: Number) {
         let Some(family_of) = self.by_name.get(family).and_then(|index| self.families.get_mut(*index)) else {
             debug_assert!(false, "{family} was not named");

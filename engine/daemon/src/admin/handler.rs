@@ -12,17 +12,23 @@ use tokio::sync::{mpsc, oneshot};
 use super::{Guard, api, metrics};
 use crate::fleet::Fleet;
 use crate::ingress::Ingress;
-use crate::reload::Report;
+use crate::reload::{Pass, Report};
 use crate::server::{Handler, HandlerFuture, Payload, Peer, error, json_of, text};
 
-/// Asks the reload manager for a pass; the answer is its report, or why there is none.
-pub(crate) type ReloadRequest = oneshot::Sender<Result<Report, String>>;
+/// Asks the reload manager for a pass.
+pub(crate) struct ReloadRequest {
+    pub(crate) pass: Pass,
+    /// Is told its report, or why there is none.
+    pub(crate) tell: oneshot::Sender<Result<Report, String>>,
+}
 
 pub(crate) struct Admin {
     pub(crate) guard: Guard,
     pub(crate) fleet: Arc<Fleet>,
     pub(crate) ingress: Arc<Ingress>,
     pub(crate) reload: mpsc::Sender<ReloadRequest>,
+    /// Where browsers reach the listener of webhooks.
+    pub(crate) public_url: String,
 }
 
 impl Admin {

@@ -3,6 +3,7 @@
 
 use karez_runtime::{NodeStatus, Reading, RequestReading, State, Status};
 
+use super::connection_metrics;
 use super::exposition::Exposition;
 use crate::fleet::Fleet;
 use crate::ingress::Ingress;
@@ -19,6 +20,7 @@ pub(super) fn render(fleet: &Fleet, ingress: &Ingress) -> String {
     let statuses: Vec<Status> = fleet.statuses().into_iter().map(|(_, status)| status).collect();
     pipelines(&mut text, &statuses);
     nodes(&mut text, &statuses);
+    connection_metrics::render(&mut text, fleet);
     text.finish()
 }
 

@@ -4,11 +4,15 @@
 mod address;
 mod api;
 mod client;
+mod connection_metrics;
+mod connections;
 mod exposition;
 mod guard;
 mod handler;
 mod letters;
+mod log_ins;
 mod metrics;
+mod secrets;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -18,4 +22,5 @@ pub(crate) use address::encoded;
 pub(crate) use client::{Announced, Client};
 pub(crate) use guard::Guard;
 pub(crate) use handler::{Admin, ReloadRequest};
+pub(crate) use secrets::{is_stored, shown, tell};
 pub(crate) use token::Token;

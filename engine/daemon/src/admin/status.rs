@@ -14,6 +14,7 @@ pub(super) fn whole(fleet: &Fleet) -> Json {
         "version": env!("CARGO_PKG_VERSION"),
         "not_ready": fleet.not_ready(),
         "pipelines": pipelines(fleet),
+        "connections": super::connections::all(fleet),
         "problems": *fleet.problems(),
         "failures": *fleet.failures(),
         "unreadable": fleet.unreadable(),

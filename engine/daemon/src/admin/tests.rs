@@ -34,7 +34,8 @@ impl Desk {
         let guard = Guard::new(token, &[], address);
         let (fleet, ingress) = (Arc::clone(&inside.fleet), Arc::clone(&inside.ingress));
         fleet.set_ready(true);
-        let serving = server.begin(Arc::new(Admin { guard, fleet, ingress, reload }));
+        let serving =
+            server.begin(Arc::new(Admin { guard, fleet, ingress, reload, public_url: String::new() }));
         Self { inside, address, authorization, reloads, serving }
     }
 
@@ -155,7 +156,7 @@ async fn a_reload_answers_with_what_it_did() {
     let (address, request) = (desk.address, desk.request("POST", "/api/v1/reload", ""));
     let passes = async {
         let request = reloads.recv().await.unwrap();
-        request.send(Ok(desk.inside.pass(Pass::Everything).await)).unwrap();
+        request.tell.send(Ok(desk.inside.pass(request.pass).await)).unwrap();
     };
     let ((status, report), ()) = tokio::join!(raw(address, &request), passes);
     let report: Json = serde_json::from_str(&report).unwrap();

@@ -12,6 +12,7 @@ use crate::admin::Client;
 use crate::console::{self, Format};
 use crate::diagnostics::{Colour, counted, render, unknown};
 use crate::load::Loader;
+use crate::secrets::NamesOnly;
 use crate::settings::Settings;
 
 #[derive(Debug, clap::Args)]
@@ -27,7 +28,7 @@ pub(crate) struct Check {
 }
 
 pub(super) async fn perform(check: Check, settings: Settings) -> Result<Exit> {
-    let loaded = Loader::new(settings.pipelines.clone()).load()?;
+    let loaded = Loader::new(settings.pipelines.clone()).load(&NamesOnly::of(&settings))?;
     if let Some(name) = &check.show {
         console::line(loaded.show(name).with_context(|| undefined(name, &loaded))?.trim_end())?;
     } else if check.format == Format::Json {

@@ -154,7 +154,7 @@ sinks:
     fn drawn(language: Language) -> String {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("a.yaml"), FILE).unwrap();
-        let loaded = Loader::new(vec![folder.path().to_owned()]).load().unwrap();
+        let loaded = Loader::new(vec![folder.path().to_owned()]).load(&crate::secrets::Nothing).unwrap();
         assert!(loaded.problems.is_empty(), "{:?}", loaded.problems);
         draw(&loaded.pipelines, language)
     }

@@ -1,11 +1,14 @@
 //! The command line: what can be typed, and what the exit code says.
 
 mod check;
+mod connect;
+mod connections;
 mod dead_letters;
 mod graph;
 mod new;
 pub(crate) mod run;
 mod schema;
+mod secrets;
 mod status;
 mod store;
 mod tap;
@@ -80,6 +83,9 @@ struct Global {
     /// Address of the admin side [default: 127.0.0.1:7071] [env: KAREZ_ADMIN]
     #[arg(long, global = true, value_name = "ADDRESS", value_parser = address, help_heading = COMMON)]
     admin: Option<SocketAddr>,
+    /// File with the master key of stored secrets: mode 0600, 32 bytes in base64 or hex [env: KAREZ_MASTER_KEY_FILE]
+    #[arg(long, global = true, value_name = "FILE", help_heading = COMMON)]
+    master_key_file: Option<PathBuf>,
     /// How log lines look; KAREZ_LOG filters them (info, debug, karez_runtime=debug)
     #[arg(long, global = true, value_enum, default_value_t, value_name = "FORMAT", help_heading = COMMON)]
     log_format: LogFormat,
@@ -126,9 +132,20 @@ enum Command {
     /// Pipelines with their counters, sources and sinks that do not work, journals that wait, problems in files,
     /// journals without a pipeline, dead letters.
     Status(status::Status),
+    /// Store, list and remove secrets; make and change the master key that they are encrypted with
+    #[command(subcommand)]
+    Secrets(secrets::Secrets),
     /// Look after the store of a data folder
     #[command(subcommand)]
     Store(store::Store),
+    /// Log in for a connection (OAuth 2.0): prints an address or a code, and waits
+    ///
+    /// The daemon runs and keeps the tokens, encrypted; the browser comes back to its listener of webhooks
+    /// (`public_url`/oauth/callback, or the listener itself), which the other system must know as redirect address.
+    Connect(connect::Connect),
+    /// Know and try connections and their providers: list, test, log-out, providers, show
+    #[command(subcommand)]
+    Connections(connections::Connections),
     /// Know and try the webhooks of providers: list, show, sign, verify
     #[command(subcommand)]
     Webhooks(Box<webhooks::Webhooks>),
@@ -182,7 +199,10 @@ fn perform(command: Command, settings: Settings) -> Result<Exit> {
         Command::Tap(tap) => on_runtime(tap::perform(tap, settings)),
         Command::Unblock(unblock) => on_runtime(unblock::perform(unblock, settings)),
         Command::Status(status) => on_runtime(status::perform(status, settings)),
+        Command::Secrets(command) => on_runtime(secrets::perform(command, settings)),
         Command::Store(store) => on_runtime(store::perform(store, settings)),
+        Command::Connect(connect) => on_runtime(connect::perform(connect, settings)),
+        Command::Connections(connections) => on_runtime(connections::perform(connections, settings)),
         Command::Webhooks(webhooks) => webhooks::perform(&webhooks, &settings),
     }
 }
@@ -200,7 +220,12 @@ fn settings(global: &Global, flags: Layer) -> Result<Settings> {
     let config = global.config.clone().or_else(|| variable("KAREZ_CONFIG").map(PathBuf::from));
     let file = Layer::from_file(config.as_deref())?;
     let environment = Layer::from_environment(variable)?;
-    let global = Layer { data_dir: global.data_dir.clone(), admin: global.admin, ..Layer::default() };
+    let global = Layer {
+        data_dir: global.data_dir.clone(),
+        admin: global.admin,
+        master_key_file: global.master_key_file.clone(),
+        ..Layer::default()
+    };
     Ok(file.under(environment).under(global).under(flags).into())
 }
 
@@ -214,7 +239,8 @@ fn paths(paths: &[PathBuf]) -> Layer {
 
 /// The plans of these settings' files; their problems go to stderr.
 fn load(settings: &Settings) -> Result<karez_config::Loaded> {
-    let loaded = crate::load::Loader::new(settings.pipelines.clone()).load()?;
+    let mut loader = crate::load::Loader::new(settings.pipelines.clone());
+    let loaded = loader.load(&crate::secrets::NamesOnly::of(settings))?;
     if !loaded.problems.is_empty() {
         say(crate::diagnostics::render(&loaded.problems, console::colour()).trim_end());
     }

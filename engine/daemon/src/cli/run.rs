@@ -4,10 +4,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use anyhow::Result;
+use karez_api::Network;
 
 use super::Exit;
 use crate::daemon::{self, Until};
-use crate::settings::{Layer, Settings, address};
+use crate::settings::{Layer, Settings, address, network};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Run {
@@ -20,6 +21,9 @@ pub(crate) struct Run {
     /// Address for webhooks [default: 127.0.0.1:7070] [env: KAREZ_LISTEN]
     #[arg(long, value_name = "ADDRESS", value_parser = address)]
     listen: Option<SocketAddr>,
+    /// Networks that are not public and may be called all the same, like 10.0.0.0/8 [env: KAREZ_ALLOW_PRIVATE]
+    #[arg(long, value_name = "NETWORK", value_parser = network, value_delimiter = ',')]
+    allow_private: Option<Vec<Network>>,
     /// How long to wait for records in flight when stopping [default: 30s] [env: KAREZ_DRAIN_TIMEOUT]
     #[arg(long, value_name = "TIME")]
     drain_timeout: Option<karez_api::Duration>,
@@ -27,7 +31,12 @@ pub(crate) struct Run {
 
 impl Run {
     pub(super) fn layer(&self) -> Layer {
-        Layer { listen: self.listen, drain_timeout: self.drain_timeout, ..super::paths(&self.paths) }
+        Layer {
+            listen: self.listen,
+            allow_private: self.allow_private.clone(),
+            drain_timeout: self.drain_timeout,
+            ..super::paths(&self.paths)
+        }
     }
 }
 

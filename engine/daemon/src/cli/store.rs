@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use http::Method;
 use karez_config::Loaded;
 use karez_runtime::{DeadLetters, Forgotten};
-use karez_store::{Options, Store as DataStore, VerifyReport};
+use karez_store::{Keys, Options, Store as DataStore, VerifyReport};
 
 use super::Exit;
 use crate::admin::{Client, encoded};
@@ -15,6 +15,7 @@ use crate::console::{self, Format, say};
 use crate::diagnostics::counted;
 use crate::load::Loader;
 use crate::memory::Memory;
+use crate::secrets::Nothing;
 use crate::settings::Settings;
 
 #[derive(Debug, clap::Subcommand)]
@@ -86,13 +87,13 @@ async fn drop_by_daemon(daemon: &Client, name: &str, yes: bool) -> Result<Exit> 
 }
 
 async fn drop_in_store(settings: Settings, name: &str, yes: bool) -> Result<Exit> {
-    let loaded = Loader::new(settings.pipelines.clone()).load();
+    let loaded = Loader::new(settings.pipelines.clone()).load(&Nothing);
     let defines = |loaded: Loaded| loaded.files.iter().any(|file| file.pipeline.as_deref() == Some(name));
     // Without pipelines nobody defines it.
     if loaded.is_ok_and(defines) {
         bail!("a pipeline file defines {name}: remove the file first");
     }
-    let memory = Memory::new(open(&settings).await?);
+    let memory = Memory::new(open(&settings).await?, Keys::default());
     let dropped = async {
         if !yes && !agrees(name)? {
             return Ok(Exit::Problems);
@@ -113,10 +114,19 @@ async fn drop_in_store(settings: Settings, name: &str, yes: bool) -> Result<Exit
 /// # Errors
 /// There is none, or it cannot be opened.
 pub(super) async fn open(settings: &Settings) -> Result<DataStore> {
-    let folder = settings.data_dir.clone();
-    if !karez_store::is_store(&folder) {
+    let folder = &settings.data_dir;
+    if !karez_store::is_store(folder) {
         bail!("{} holds no store; name the folder of one with --data-dir", folder.display());
     }
+    open_or_make(settings).await
+}
+
+/// The store of a data folder, made where there is none.
+///
+/// # Errors
+/// It cannot be opened.
+pub(super) async fn open_or_make(settings: &Settings) -> Result<DataStore> {
+    let folder = settings.data_dir.clone();
     Ok(tokio::task::spawn_blocking(move || DataStore::open(folder, Options::default())).await??)
 }
 

@@ -22,6 +22,6 @@ pub(super) async fn perform(tap: Tap, settings: Settings) -> Result<Exit> {
         out.write_all(lines)?;
         Ok(out.flush()?)
     };
-    client.stream(&format!("tap/{}", encoded(&tap.target)), show).await?;
+    client.stream(http::Method::GET, &format!("tap/{}", encoded(&tap.target)), show).await?;
     Ok(Exit::Fine)
 }

@@ -12,9 +12,10 @@ use http::header::{CONNECTION, HeaderValue, RETRY_AFTER};
 use http::{Request, Response, StatusCode};
 use hyper::body::{Body, Incoming};
 use karez_api::{Claim, Endpoint, Fault, Mount, Network, RequestHead};
+use karez_connectors::net::Connections;
 
-use super::forwarded;
 use super::routes::Routes;
+use super::{forwarded, log_in};
 use crate::server::{self, BodyFault, Budget, Detached, Handler, HandlerFuture, Payload, Peer, error};
 
 /// Bytes of memory for bodies of requests that are not answered yet, of all senders together.
@@ -73,11 +74,13 @@ pub(crate) struct Ingress {
     detached: Detached,
     /// Networks of proxies that are believed when they say whom a request comes from.
     trusted: Vec<Network>,
+    /// Whose log-ins come back here.
+    connections: Arc<Connections>,
 }
 
 impl Ingress {
     /// Must be made inside a runtime.
-    pub(crate) fn new(trusted: Vec<Network>) -> Self {
+    pub(crate) fn new(trusted: Vec<Network>, connections: Arc<Connections>) -> Self {
         Self {
             routes: Routes::default(),
             gate: AtomicU8::new(Gate::Starting as u8),
@@ -87,6 +90,7 @@ impl Ingress {
             bodies: Budget::new(BODY_BYTES),
             detached: Detached::new(),
             trusted,
+            connections,
         }
     }
 
@@ -135,6 +139,10 @@ impl Ingress {
     }
 
     async fn answer(&self, request: Request<Incoming>, peer: Peer) -> Response<Bytes> {
+        if log_in::is_about(request.uri().path()) {
+            let logins = self.connections.logins();
+            return log_in::answer(logins, request.method(), request.uri(), request.headers()).await;
+        }
         let endpoint = match self.endpoint_soon(request.uri().path()).await {
             Ok(endpoint) => endpoint,
             Err(refusal) => return unread(*refusal, request.body()),

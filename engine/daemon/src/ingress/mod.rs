@@ -3,8 +3,10 @@
 
 mod forwarded;
 mod handler;
+mod log_in;
 mod routes;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use handler::{Gate, Ingress};
+pub(crate) use log_in::{CALLBACK, start_url};

@@ -37,7 +37,7 @@ async fn exchange(gate: Gate, request: &[u8]) -> String {
     let limits = Limits { header_time: Duration::from_millis(100), ..Limits::INGRESS };
     let server = Server::bind("127.0.0.1:0".parse().unwrap(), limits).await.unwrap();
     let address = server.address();
-    let ingress = Arc::new(Ingress::new(Vec::new()));
+    let ingress = Arc::new(Ingress::new(Vec::new(), crate::testing::connections()));
     ingress.set_gate(gate);
     let _mount = ingress.mount("test", "/echo", Arc::new(Echo)).unwrap();
     let (stop, stops) = watch::channel(false);
@@ -92,7 +92,7 @@ async fn a_shut_gate_asks_to_come_again() {
 
 #[tokio::test]
 async fn a_path_whose_pipeline_does_not_run_is_not_unknown() {
-    let ingress = Ingress::new(Vec::new());
+    let ingress = Ingress::new(Vec::new(), crate::testing::connections());
     ingress.set_gate(Gate::Open);
     let status = |path: &str| ingress.endpoint(path).err().map(|refusal| refusal.status().as_u16());
     ingress.expect(&[Claim::IngressPath("/webhooks/a".into())]);
@@ -104,7 +104,7 @@ async fn a_path_whose_pipeline_does_not_run_is_not_unknown() {
 
 #[tokio::test]
 async fn a_request_waits_for_a_path_that_is_handed_over_and_for_no_other() {
-    let ingress = Ingress::new(Vec::new());
+    let ingress = Ingress::new(Vec::new(), crate::testing::connections());
     ingress.set_gate(Gate::Open);
     ingress.expect(&[Claim::IngressPath("/webhooks/a".into())]);
     let found = |path: &'static str| {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
-use karez_api::{Claim, Clock, Fault};
+use karez_api::{Claim, Clock, Fault, Shared, SharedVault, Vault};
 use karez_config::Loaded;
 use karez_runtime::{Drain, Services};
 use serde::Serialize;
@@ -20,6 +20,7 @@ use super::order::{Holders, Round, hold, next_round, taken};
 use crate::fleet::{Fleet, Pipelines, Running};
 use crate::ingress::Ingress;
 use crate::load::Loader;
+use crate::secrets::Read;
 
 /// Pipelines that are opened at the same time. Opening may wait for a far end.
 const OPENING: usize = 256;
@@ -67,15 +68,15 @@ impl Manager {
         clock: Arc<dyn Clock>,
         address: &str,
         drain: Duration,
-        shared: karez_api::Shared,
     ) -> Self {
+        let vault = Arc::clone(fleet.memory.vault()) as Arc<dyn Vault>;
         let services = Services {
             progress: Arc::clone(fleet.memory.progress()),
             events: Arc::clone(fleet.memory.events()),
             ingress: Arc::clone(&ingress) as Arc<dyn karez_api::Ingress>,
             clock,
             letters: Arc::clone(&fleet.letters),
-            shared,
+            shared: Shared::default().with(Arc::clone(&fleet.connections)).with(Arc::new(SharedVault(vault))),
         };
         let shop = Workshop {
             services,
@@ -119,9 +120,10 @@ impl Manager {
 
     /// Checking a thousand files takes a while: it is done beside the runtime.
     async fn load(&mut self) -> Result<Loaded> {
+        let secrets = Read::from(self.fleet.memory.vault()).await;
         let Some(mut loader) = self.loader.take() else { anyhow::bail!("a load broke off by a bug") };
         let work = tokio::task::spawn_blocking(move || {
-            let loaded = loader.load();
+            let loaded = loader.load(&secrets);
             (loader, loaded)
         });
         let (loader, loaded) = work.await?;
@@ -138,6 +140,7 @@ impl Manager {
         self.dismiss(&vanished(&standing, &loaded), &mut standing, &mut report);
         self.fleet.set_unreadable(None);
         self.fleet.set_problems(loaded.problems);
+        self.fleet.set_far_ends(&loaded.connections);
         self.fleet.set_defined(loaded.files.into_iter().filter_map(|file| file.pipeline).collect());
 
         let mut holders = Holders::new();

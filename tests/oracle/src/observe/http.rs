@@ -105,7 +105,7 @@ impl Http {
                 return Reply::Cut;
             }
             let (taken, reply) = manner.decide(seen, &mut notes.random);
-            notes.note(seen, taken, reply);
+            notes.note(seen, taken, reply.clone());
             reply
         });
     }
@@ -130,7 +130,7 @@ impl Http {
         let notes = Arc::clone(&self.notes);
         self.receiver.answer(move |seen| {
             let (taken, reply) = first(seen).map_or((true, Reply::Status(200)), |reply| (false, reply));
-            notes.lock().unwrap().note(seen, taken, reply);
+            notes.lock().unwrap().note(seen, taken, reply.clone());
             reply
         });
     }

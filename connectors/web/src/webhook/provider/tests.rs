@@ -7,7 +7,7 @@ use karez_api::{Accepted, Body, Fate, Form, Millis, Problem, Record, RecordId, R
 use serde_json::json;
 
 use super::*;
-use crate::testing::{Engine, open_webhook_at, source};
+use crate::testing::{Engine, TestVault, open_webhook_at, source};
 use crate::webhook::Webhook;
 use crate::webhook::verify::Verifier;
 
@@ -39,8 +39,18 @@ struct Outcome {
 impl Sent {
     /// As the listener does: the head first, then the whole.
     async fn to(&self, settings: Json, now: Millis) -> Result<Outcome, Vec<Problem>> {
+        self.with(&Arc::default(), settings, now).await
+    }
+
+    /// The same, with a vault that was there before.
+    async fn with(
+        &self,
+        vault: &Arc<TestVault>,
+        settings: Json,
+        now: Millis,
+    ) -> Result<Outcome, Vec<Problem>> {
         let plan = source::<Webhook>(settings)?;
-        let engine = Arc::<Engine>::default();
+        let engine = Arc::new(Engine { vault: Arc::clone(vault), ..Engine::default() });
         let is_text =
             |value: &str| value.starts_with("text/plain") || value.contains("x-www-form-urlencoded");
         let text = self.headers.iter().any(|(_, value)| is_text(value));

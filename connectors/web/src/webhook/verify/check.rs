@@ -8,8 +8,6 @@ pub(super) mod place;
 mod provider;
 mod signature;
 
-use std::path::PathBuf;
-
 use karez_api::{Checker, Path, Problem, Secret};
 
 pub(in super::super) use provider::Needs;
@@ -75,9 +73,9 @@ impl Verify {
         self.verify_token.as_ref()
     }
 
-    /// Where the secret goes that a provider has not sent yet.
-    pub(in super::super) fn secret_file(&self) -> Option<PathBuf> {
-        self.pending.as_ref().map(|pending| pending.secret_file.clone())
+    /// The name that the secret gets which a provider has not sent yet.
+    pub(in super::super) fn pending(&self) -> Option<String> {
+        self.pending.as_ref().map(|pending| pending.secret.clone())
     }
 
     /// The secrets as text, for handshakes that compute with them.

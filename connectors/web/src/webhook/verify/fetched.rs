@@ -5,13 +5,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use karez_api::Millis;
+use karez_net::jose::{Named, PublicKey, Scheme, read_set};
 use reqwest::Url;
 use x509_cert::Certificate;
 use x509_cert::der::DecodePem;
 
-use super::jwk;
 use super::jwt::JwtAlgorithm;
-use super::public_key::{PublicKey, Scheme};
 
 /// What has to be fetched before there is a verdict.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,12 +43,6 @@ enum Keys {
     Certificate(Dated),
 }
 
-/// A key of a set.
-pub(super) struct Named {
-    pub(super) id: Option<String>,
-    pub(super) key: PublicKey,
-}
-
 /// The key of a certificate, and from when to when it counts.
 struct Dated {
     key: PublicKey,
@@ -67,7 +60,7 @@ impl Fetched {
     /// What is wrong with the bytes, as a fragment.
     pub(in super::super) fn read(missing: &Missing, bytes: &[u8], at: Millis) -> Result<Self, String> {
         let keys = match missing.kind {
-            Kind::Set(algorithm) => Keys::Set(jwk::read(bytes, algorithm)?),
+            Kind::Set(algorithm) => Keys::Set(read_set(bytes, algorithm.name(), algorithm.scheme())?),
             Kind::Certificate(scheme) => Keys::Certificate(Dated::read(bytes, scheme)?),
         };
         Ok(Self { at, keys })

@@ -2,27 +2,25 @@
 //! and the algorithm is the file's: what the token says of its own algorithm must agree.
 
 mod algorithm;
-mod token;
 
 use std::borrow::Cow;
 use std::time::Duration;
 
 use karez_api::{Json, JsonMap, Millis};
+use karez_net::jose::{Named, PublicKey, Token, fields};
 use reqwest::Url;
 use subtle::{Choice, ConstantTimeEq};
 
 use super::super::answer::{self, Refusal};
-use super::fetched::{Kind, Known, Missing, Named};
+use super::fetched::{Kind, Known, Missing};
 use super::mac::{Algorithm, Mac};
 use super::place::{Encoding, Place};
-use super::public_key::PublicKey;
 use super::request::Request;
 use super::secrets::Dated;
 use super::token::after_scheme;
 
 use super::{Denied, Verified, by};
 pub(super) use algorithm::JwtAlgorithm;
-use token::{Token, fields};
 
 /// How long a set of keys is believed that it has no other key, in milliseconds.
 const MINUTE: u64 = 60_000;

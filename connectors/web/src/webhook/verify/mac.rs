@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use hmac::{Hmac, KeyInit};
+use karez_net::jose::Hash;
 use sha1::Sha1;
 use sha2::{Digest, Sha256, Sha512};
 
@@ -31,6 +32,16 @@ impl Algorithm {
             Self::Sha1 => digest::<Sha1>(message),
             Self::Sha256 => digest::<Sha256>(message),
             Self::Sha512 => digest::<Sha512>(message),
+        }
+    }
+}
+
+impl From<Algorithm> for Hash {
+    fn from(algorithm: Algorithm) -> Self {
+        match algorithm {
+            Algorithm::Sha1 => Self::Sha1,
+            Algorithm::Sha256 => Self::Sha256,
+            Algorithm::Sha512 => Self::Sha512,
         }
     }
 }

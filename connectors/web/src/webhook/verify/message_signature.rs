@@ -5,12 +5,12 @@ mod base;
 mod digest;
 
 use karez_api::Millis;
+use karez_net::jose::PublicKey;
 use sfv::{BareItem, Dictionary, InnerList, KeyRef, ListEntry, Parameters, Parser};
 use subtle::{Choice, ConstantTimeEq};
 
 use super::super::answer::{self, Refusal};
 use super::mac::Mac;
-use super::public_key::PublicKey;
 use super::request::Request;
 use super::secrets::Dated;
 use super::time::Window;

@@ -1,14 +1,14 @@
 //! Private keys, for signing as a sender would. Only `sign` has them.
 
+use karez_net::jose::{Hash, Scheme};
 use ring::rand::SystemRandom;
 use ring::signature::{
     ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair,
-    RSA_PKCS1_SHA256, RSA_PKCS1_SHA512, RSA_PSS_SHA512, RsaEncoding, RsaKeyPair,
+    RSA_PKCS1_SHA256, RSA_PKCS1_SHA384, RSA_PKCS1_SHA512, RSA_PSS_SHA512, RsaEncoding, RsaKeyPair,
 };
 use x509_cert::der::Document;
 
 use super::mac::Algorithm;
-use super::public_key::Scheme;
 use super::spec::Verify;
 
 /// A key with the one algorithm that it is used with.
@@ -27,7 +27,7 @@ impl Verify {
         let scheme = match (&self.ed25519, &self.ecdsa, &self.rsa, &self.jwt) {
             (Some(_), ..) => Scheme::Ed25519,
             (_, Some(_), ..) => Scheme::EcdsaDer,
-            (_, _, Some(spec), _) => Scheme::Rsa(spec.with.algorithm.unwrap_or(Algorithm::Sha256)),
+            (_, _, Some(spec), _) => Scheme::Rsa(spec.with.algorithm.unwrap_or(Algorithm::Sha256).into()),
             (.., Some(spec)) => spec.algorithm.scheme().ok_or("it is signed with a secret")?,
             _ => return Err("it is not signed with a private key".into()),
         };
@@ -50,12 +50,16 @@ impl PrivateKey {
             Scheme::Ed25519 => Self::Ed25519(Ed25519KeyPair::from_pkcs8_maybe_unchecked(der).map_err(wrong)?),
             Scheme::EcdsaDer => Self::Ecdsa(ecdsa(&ECDSA_P256_SHA256_ASN1_SIGNING).map_err(wrong)?),
             Scheme::EcdsaFixed => Self::Ecdsa(ecdsa(&ECDSA_P256_SHA256_FIXED_SIGNING).map_err(wrong)?),
-            Scheme::RsaPss => Self::Rsa(RsaKeyPair::from_pkcs8(der).map_err(wrong)?, &RSA_PSS_SHA512),
-            Scheme::Rsa(algorithm) => {
-                let encoding: &'static dyn RsaEncoding = match algorithm {
-                    Algorithm::Sha1 => return Err("nobody should sign with RSA and SHA-1 any more".into()),
-                    Algorithm::Sha256 => &RSA_PKCS1_SHA256,
-                    Algorithm::Sha512 => &RSA_PKCS1_SHA512,
+            Scheme::RsaPss(Hash::Sha512) => {
+                Self::Rsa(RsaKeyPair::from_pkcs8(der).map_err(wrong)?, &RSA_PSS_SHA512)
+            }
+            Scheme::EcdsaFixed384 | Scheme::RsaPss(_) => return Err("no sender signs so".into()),
+            Scheme::Rsa(hash) => {
+                let encoding: &'static dyn RsaEncoding = match hash {
+                    Hash::Sha1 => return Err("nobody should sign with RSA and SHA-1 any more".into()),
+                    Hash::Sha256 => &RSA_PKCS1_SHA256,
+                    Hash::Sha384 => &RSA_PKCS1_SHA384,
+                    Hash::Sha512 => &RSA_PKCS1_SHA512,
                 };
                 Self::Rsa(RsaKeyPair::from_pkcs8(der).map_err(wrong)?, encoding)
             }

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 
 use ::http::HeaderName;
 use karez_api::Json;
+use karez_net::jose::{PublicKey, Scheme};
 use subtle::{Choice, ConstantTimeEq};
 
 use super::super::answer::{self, Refusal};
@@ -14,7 +15,6 @@ use super::message::{Given, Message};
 use super::path::{BodyPath, plain};
 use super::pinned::Address;
 use super::place::{Encoding, Place, Written};
-use super::public_key::{PublicKey, Scheme};
 use super::request::Request;
 use super::secrets::Dated;
 use super::time::Timestamp;

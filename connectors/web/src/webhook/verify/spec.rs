@@ -3,8 +3,6 @@
 mod code;
 mod message_signature;
 
-use std::path::PathBuf;
-
 use karez_api::{Duration, Secret};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -80,9 +78,9 @@ impl Verify {
 #[derive(Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct PendingSpec {
-    /// The file that the secret is written to, readable by this user only: take it over from there as `secret`, then
-    /// delete the file. A whole path, like `/run/karez/asana.secret`.
-    pub(super) secret_file: PathBuf,
+    /// The name under which the secret is stored, encrypted, as by `karez secrets set`. Once it is there, write
+    /// `secret: "${secret:NAME}"` in place of `pending`.
+    pub(super) secret: String,
 }
 
 #[derive(Clone, Deserialize, JsonSchema)]

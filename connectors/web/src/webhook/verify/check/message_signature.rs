@@ -1,11 +1,11 @@
 //! From the settings of a message signature to a scheme with its keys.
 
 use karez_api::{Checker, Path, Problem};
+use karez_net::jose::{Hash, Scheme};
 
 use super::super::Verifier;
 use super::super::mac::{Algorithm, Mac};
 use super::super::message_signature::{MessageSignature, SignatureKeys};
-use super::super::public_key::Scheme;
 use super::super::secrets::{Dated, empty_secret};
 use super::super::spec::{MessageSignatureSpec, SignatureAlgorithm};
 use super::super::time::Window;
@@ -97,8 +97,8 @@ impl SignatureAlgorithm {
             Self::HmacSha256 => None,
             Self::Ed25519 => Some(Scheme::Ed25519),
             Self::EcdsaP256Sha256 => Some(Scheme::EcdsaFixed),
-            Self::RsaV15Sha256 => Some(Scheme::Rsa(Algorithm::Sha256)),
-            Self::RsaPssSha512 => Some(Scheme::RsaPss),
+            Self::RsaV15Sha256 => Some(Scheme::Rsa(Hash::Sha256)),
+            Self::RsaPssSha512 => Some(Scheme::RsaPss(Hash::Sha512)),
         }
     }
 }

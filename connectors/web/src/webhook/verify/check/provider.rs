@@ -1,6 +1,6 @@
 //! A provider's scheme with the keys of the file that names it.
 
-use karez_api::{Checker, Duration, Path, Problem, Secret};
+use karez_api::{Checker, Duration, Path, Problem, Secret, secret_item};
 
 use super::super::super::handshake::HandshakeSpec;
 use super::super::super::provider::{self, Provider};
@@ -152,9 +152,8 @@ impl Verify {
             cx.report(
                 Problem::error("misplaced-setting", place, message).on_key().help("take `pending` out"),
             );
-        } else if !pending.secret_file.is_absolute() {
-            let message = "the path has to be a whole one, as it does not depend on where karez was started";
-            cx.report(Problem::error("bad-path", place.field("secret_file"), message));
+        } else if let Err(message) = secret_item(&pending.secret) {
+            cx.report(Problem::error("bad-name", place.field("secret"), message));
         } else {
             return Some(Verifier::Pending);
         }

@@ -1,6 +1,7 @@
 //! From the settings of a keyed hash or a signature to a scheme with its keys.
 
 use karez_api::{Checker, Path, Problem};
+use karez_net::jose::{PublicKey, Scheme};
 
 use super::super::super::header_name;
 use super::super::Verifier;
@@ -8,7 +9,6 @@ use super::super::mac::{Algorithm, Mac};
 use super::super::message::Message;
 use super::super::path::BodyPath;
 use super::super::place::{Encoding, Written};
-use super::super::public_key::{PublicKey, Scheme};
 use super::super::secrets::{Dated, Keys, Public, Secrets, empty_secret};
 use super::super::signed::{Proof, Signed};
 use super::super::spec::{CodeSpec, KeySpec, MacSpec};
@@ -75,7 +75,7 @@ impl KeySpec {
 
     pub(super) fn rsa(self, cx: &Checker<'_>, places: &Places, url: Option<PublicUrl>) -> Option<Verifier> {
         let algorithm = self.with.algorithm.unwrap_or(Algorithm::Sha256);
-        self.check(cx, places, url, Scheme::Rsa(algorithm))
+        self.check(cx, places, url, Scheme::Rsa(algorithm.into()))
     }
 
     fn no_algorithm(&self, cx: &Checker<'_>, places: &Places) -> Option<()> {

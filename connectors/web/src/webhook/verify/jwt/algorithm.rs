@@ -1,7 +1,6 @@
 //! What tokens are signed with (RFC 7518 §3.1, RFC 8037 §3.1).
 
-use super::super::mac::Algorithm;
-use super::super::public_key::Scheme;
+use karez_net::jose::{Hash, Scheme};
 
 /// The one algorithm that tokens are signed with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize, schemars::JsonSchema)]
@@ -36,8 +35,8 @@ impl JwtAlgorithm {
     pub(in super::super) fn scheme(self) -> Option<Scheme> {
         match self {
             Self::Hs256 | Self::Hs512 => None,
-            Self::Rs256 => Some(Scheme::Rsa(Algorithm::Sha256)),
-            Self::Rs512 => Some(Scheme::Rsa(Algorithm::Sha512)),
+            Self::Rs256 => Some(Scheme::Rsa(Hash::Sha256)),
+            Self::Rs512 => Some(Scheme::Rsa(Hash::Sha512)),
             Self::Es256 => Some(Scheme::EcdsaFixed),
             Self::EdDsa => Some(Scheme::Ed25519),
         }

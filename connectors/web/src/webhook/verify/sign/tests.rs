@@ -2,10 +2,10 @@ use ::http::{HeaderMap, Method};
 use karez_api::{Body, Form, Millis};
 use serde_json::json;
 
-use super::super::public_key::Scheme;
 use super::super::{Known, PublicUrl, Verify, Wanted, apart};
 use super::*;
 use crate::testing::NOW;
+use karez_net::jose::Scheme;
 
 const URL: &str = "https://hooks.example.com/webhooks/orders";
 const BODY: &str = r#"{"id":"evt_1","items":[{"n":1},{"n":2}]}"#;

@@ -1,0 +1,312 @@
+//! The `enrich` step: asks another system about each record and puts the answer into it. What is asked
+//! for twice is asked for once within a batch, and as long as `cache` says. Retries are the engine's.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::http::{HeaderName, HeaderValue, Method, StatusCode};
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::iter;
+use karez_api::{
+    Body, Checker, Delivery, Encode, Escape, Fault, Json, Millis, Outcome, Path, Place, Record, Shape, Sink,
+    SinkContext, SinkPlan, SinkSpec, Text, Value,
+};
+use karez_net::{Connection, Effect, Failure, Reuse, place};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::body::Payload;
+use super::request::{Address, Request, Settings};
+use super::results::as_record;
+use super::spec::present;
+
+/// Most records that are asked about in one go.
+const LARGEST_BATCH: usize = 100;
+/// Requests of one go at once.
+const AT_ONCE: usize = 16;
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// Asks another system about each record and puts the answer into it.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Enrich {
+    /// What is asked, and whom.
+    http: Ask,
+    /// Where the answer is put, like `$.assignee`.
+    into: String,
+    /// The part of the answer that is put there, like `$.data`. Default: all of it.
+    #[schemars(extend("x-karez-kind" = "value"))]
+    pick: Option<Json>,
+    /// How long an answer counts for records that ask the same.
+    cache: Option<CacheKeys>,
+    /// What happens where there is nothing to be found (404, 410, an empty answer, or a `pick` that matches nothing):
+    /// `refuse` the record (default), put `null` there, or `skip`: the record goes on as it is.
+    #[serde(default)]
+    on_missing: OnMissing,
+}
+
+/// A request about a record.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Ask {
+    /// Where to ask, like `https://crm.example.com/users/{{id}}`. The host is fixed; path and query may hold `{{…}}`.
+    #[schemars(extend("x-karez-kind" = "text"))]
+    url: Option<String>,
+    /// A connection of a shared file, in place of the beginning of `url`.
+    connection: Option<String>,
+    /// The path behind a connection's address, like `/users/{{id}}`. Default: nothing.
+    #[schemars(extend("x-karez-kind" = "text"))]
+    path: Option<String>,
+    /// Default: GET.
+    #[serde(default = "get")]
+    method: String,
+    #[serde(default)]
+    #[schemars(extend("x-karez-kind" = "text"))]
+    headers: BTreeMap<String, String>,
+    /// Query parameters to add; a list repeats its name, null and what matches nothing is left out.
+    #[serde(default)]
+    #[schemars(extend("x-karez-kind" = "value"))]
+    query: BTreeMap<String, Json>,
+    /// What is sent, as JSON. Default: nothing.
+    #[serde(default, deserialize_with = "present")]
+    #[schemars(extend("x-karez-kind" = "value"))]
+    body: Option<Json>,
+    /// Networks that are not public and may be called all the same. Beside `url` only.
+    #[serde(default)]
+    allow_private: Vec<String>,
+}
+
+fn get() -> String {
+    "GET".into()
+}
+
+/// How long an answer counts.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct CacheKeys {
+    /// What two records that ask the same have in common, like `{{assignee.id}}`.
+    #[schemars(extend("x-karez-kind" = "text"))]
+    key: String,
+    /// Like `1h`.
+    ttl: karez_api::Duration,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum OnMissing {
+    #[default]
+    Refuse,
+    Null,
+    Skip,
+}
+
+impl SinkSpec for Enrich {
+    const NAME: &'static str = "enrich";
+    const SUMMARY: &'static str = "Asks another system about each record and puts the answer into it.";
+
+    fn check(self, cx: &Checker<'_>) -> Option<Box<dyn SinkPlan>> {
+        let root = Path::root();
+        let at = root.field("http");
+        let payload = match &self.http.body {
+            None | Some(Json::Null) => Some(Payload::Nothing),
+            Some(setting) => {
+                cx.value(&at.field("body"), setting).map(|value| Payload::Value(value, Encode::Json))
+            }
+        };
+        let settings = Settings {
+            url: self.http.url.as_deref(),
+            connection: self.http.connection.as_deref(),
+            path: self.http.path.as_deref(),
+            method: &self.http.method,
+            headers: &self.http.headers,
+            query: &self.http.query,
+            allow_private: &self.http.allow_private,
+        };
+        let request = Request::check(cx, &at, &settings, payload, false);
+        let into = cx.place(&root.field("into"), &self.into);
+        let pick = self.pick.as_ref().map(|setting| cx.value(&root.field("pick"), setting));
+        let cache = self.cache.as_ref().map(|keys| {
+            let key = cx.text(&root.field("cache").field("key"), &keys.key, Escape::None)?;
+            Some((key, keys.ttl.0))
+        });
+        Some(Box::new(Plan(Arc::new(Asking {
+            request: request?,
+            into: into?,
+            pick: pick.map_or(Some(None), |pick| pick.map(Some))?,
+            cache: cache.map_or(Some(None), |cache| cache.map(Some))?,
+            on_missing: self.on_missing,
+        }))))
+    }
+}
+
+/// What is asked, and what becomes of the answer.
+struct Asking {
+    request: Request,
+    into: Place,
+    pick: Option<Value>,
+    cache: Option<(Text, Duration)>,
+    on_missing: OnMissing,
+}
+
+impl Asking {
+    /// What of an answer is put into the record; nothing where nothing was found.
+    fn found(&self, answer: &Bytes, now: Millis) -> Result<Option<Json>, Fault> {
+        if answer.is_empty() {
+            return Ok(None);
+        }
+        let tree = karez_api::parse_json(answer).map_err(|error| {
+            Fault::service(format!("the answer is not JSON: {error}")).with_code("bad_answer")
+        })?;
+        self.picked(tree, now)
+    }
+
+    fn picked(&self, tree: Json, now: Millis) -> Result<Option<Json>, Fault> {
+        match &self.pick {
+            None => Ok(Some(tree)),
+            Some(pick) => {
+                Ok(pick.eval(&as_record(Body::from_tree(tree), now))?.filter(|value| !value.is_null()))
+            }
+        }
+    }
+
+    fn put(&self, record: Record, found: Option<Json>) -> Result<Record, Fault> {
+        let value = match (found, self.on_missing) {
+            (Some(value), _) => value,
+            (None, OnMissing::Null) => Json::Null,
+            (None, OnMissing::Skip) => return Ok(record),
+            (None, OnMissing::Refuse) => {
+                return Err(Fault::validation("missing", "there is no answer about this record"));
+            }
+        };
+        let (body, rest) = record.into_body();
+        let mut tree = body.into_tree().map_err(|error| Fault::validation("body", error))?;
+        self.into.put(&mut tree, value)?;
+        Ok(rest.with_body(Body::from_tree(tree)))
+    }
+}
+
+struct Plan(Arc<Asking>);
+
+#[async_trait]
+impl SinkPlan for Plan {
+    fn shape(&self, _: bool) -> Shape {
+        // Records go on in the order of the batch, whichever answer comes first.
+        Shape::Batch { atomic: true, max: LARGEST_BATCH }
+    }
+    fn default_concurrency(&self) -> usize {
+        4
+    }
+    fn answered(&self, record: Record, answer: &Json) -> Result<Record, Fault> {
+        let now = record.meta().received_at;
+        let found = if answer.is_null() { None } else { self.0.picked(answer.clone(), now)? };
+        self.0.put(record, found)
+    }
+    async fn open(&self, cx: SinkContext) -> Result<Box<dyn Sink>, Fault> {
+        let connection = self.0.request.open(&cx.shared)?;
+        Ok(Box::new(EnrichSink { asking: Arc::clone(&self.0), connection, cx }))
+    }
+}
+
+struct EnrichSink {
+    asking: Arc<Asking>,
+    connection: Arc<Connection>,
+    cx: SinkContext,
+}
+
+/// One question, asked for all records that have it in common.
+struct Question {
+    address: Address,
+    body: Bytes,
+    reuse: Reuse,
+    key: String,
+}
+
+impl EnrichSink {
+    fn question(&self, record: &Record) -> Result<Question, Fault> {
+        let reuse = match &self.asking.cache {
+            Some((key, ttl)) => Reuse::For { key: key.eval(record)?, ttl: *ttl },
+            None => Reuse::Connection,
+        };
+        Ok(Question {
+            address: self.asking.request.address(record)?,
+            body: self.asking.request.payload.of(record)?,
+            reuse,
+            key: self.cx.idempotency_key(record),
+        })
+    }
+
+    /// What the far end knows; nothing where it says that there is nothing.
+    async fn ask(&self, question: Question) -> Result<Option<Json>, Outcome> {
+        let Question { address, body, reuse, key } = question;
+        let unsent = |fault: Fault| match fault.class().is_transient() {
+            true => Outcome::NotSent(fault),
+            false => Outcome::Refused(fault),
+        };
+        let made = self.asking.request.made(&self.connection, &address, body, reuse);
+        let mut request = made.await.map_err(unsent)?;
+        if ![Method::GET, Method::HEAD].contains(&request.method)
+            && let Ok(key) = HeaderValue::from_str(&key)
+        {
+            request.headers.entry(IDEMPOTENCY_KEY).or_insert(key);
+        }
+        let to = place(&request.method, &request.url);
+        match self.connection.call(request).await {
+            Ok(answer) => self.asking.found(&answer.body, self.cx.clock.now()).map_err(|fault| {
+                let told = fault.clone().with_message(format!("{to}: {}", fault.message()));
+                if told.class().is_transient() { Outcome::Unknown(told) } else { Outcome::Refused(told) }
+            }),
+            Err(failure) if tells_of_nothing(&failure) => Ok(None),
+            Err(Failure { fault, .. }) if !fault.class().is_transient() => Err(Outcome::Refused(fault)),
+            Err(Failure { fault, effect: Effect::None, .. }) => Err(Outcome::NotSent(fault)),
+            Err(Failure { fault, .. }) => Err(Outcome::Unknown(fault)),
+        }
+    }
+}
+
+fn tells_of_nothing(failure: &Failure) -> bool {
+    let status = failure.response.as_ref().map(|response| response.status);
+    matches!(status, Some(StatusCode::NOT_FOUND | StatusCode::GONE))
+}
+
+#[async_trait]
+impl Sink for EnrichSink {
+    async fn deliver(&self, records: &[Record]) -> Delivery {
+        let mut questions = Vec::new();
+        // Which question each record has; those with one cache key have one together.
+        let mut asked: Vec<Result<usize, Outcome>> = Vec::with_capacity(records.len());
+        let mut by_key: HashMap<String, usize> = HashMap::new();
+        for record in records {
+            let question = match self.question(record) {
+                Ok(question) => question,
+                Err(fault) => {
+                    asked.push(Err(Outcome::Refused(fault)));
+                    continue;
+                }
+            };
+            let known = match &question.reuse {
+                Reuse::For { key, .. } => Some(*by_key.entry(key.clone()).or_insert(questions.len())),
+                _ => None,
+            };
+            match known.filter(|at| *at < questions.len()) {
+                Some(at) => asked.push(Ok(at)),
+                None => {
+                    asked.push(Ok(questions.len()));
+                    questions.push(question);
+                }
+            }
+        }
+        let answers: Vec<_> =
+            iter(questions.into_iter().map(|question| self.ask(question))).buffered(AT_ONCE).collect().await;
+        let became = |(record, asked): (&Record, Result<usize, Outcome>)| {
+            let found = match asked.and_then(|at| answers[at].clone()) {
+                Ok(found) => found,
+                Err(outcome) => return outcome,
+            };
+            self.asking.put(record.clone(), found).map_or_else(Outcome::Refused, Outcome::Became)
+        };
+        Delivery { each: records.iter().zip(asked).map(became).collect(), mark: None }
+    }
+}

@@ -1,0 +1,160 @@
+//! `/api/v1/connections/NAME/log-in`: a human logs in for a connection. The answer is a stream of lines: what to
+//! open or type, and what became of it. Whoever leaves ends it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderValue, Response, StatusCode, header};
+use karez_api::{Fault, Json};
+use karez_connectors::net::login::{Account, DeviceLogin, OAuthAccount, Outcome};
+use karez_connectors::net::{Connection, Connections, error_name};
+use serde_json::json;
+use tokio::sync::mpsc;
+
+use super::Admin;
+use super::api::{failed, ok};
+use super::connections::no_connection;
+use super::handler::whole;
+use crate::fleet::Fleet;
+use crate::ingress::{CALLBACK, start_url};
+use crate::server::{Payload, error};
+
+/// How often the outcome is looked for.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// Begins a log-in; `query` may say `device` (a code is shown) and `any` (another account than before is fine).
+pub(super) async fn begin(admin: &Admin, name: &str, query: &str) -> Response<Payload> {
+    let says = |word: &str| query.split('&').any(|part| part == word);
+    let account = if says("any") { Account::Any } else { Account::Same };
+    let connection = match open(&admin.fleet, name) {
+        Ok(connection) => connection,
+        Err(refusal) => return *refusal,
+    };
+    let Some(of) = connection.account() else {
+        let message = format!("connection {name} has no log-in: its credentials stand in its file");
+        return whole(error(StatusCode::CONFLICT, "no_log_in", &message));
+    };
+    let fleet = Arc::clone(&admin.fleet);
+    match says("device") {
+        true => device(fleet, &of, account).await,
+        false => browser(admin, &of, account),
+    }
+}
+
+fn open(fleet: &Fleet, name: &str) -> Result<Arc<Connection>, Box<Response<Payload>>> {
+    let defined = fleet.far_ends();
+    let checked = defined.get(name).ok_or_else(|| Box::new(no_connection(fleet, name)))?;
+    fleet.connections.open(checked).map_err(|fault| Box::new(failed(&fault.to_string())))
+}
+
+async fn device(fleet: Arc<Fleet>, of: &OAuthAccount, account: Account) -> Response<Payload> {
+    let login = match fleet.connections.logins().device(of, account).await {
+        Ok(login) => login,
+        Err(fault) => return refused(&fault),
+    };
+    lines(|to| async move {
+        if send(&to, &shown(&login)).await {
+            let outcome = login.wait().await;
+            go_on(&fleet, outcome.is_ok()).await;
+            let told =
+                outcome.map_or_else(|fault| json!({"error": fault.message()}), |done| json!({"done": done}));
+            send(&to, &told).await;
+        }
+    })
+}
+
+fn shown(login: &DeviceLogin) -> Json {
+    json!({
+        "code": login.user_code, "url": login.verification_url, "complete_url": login.complete_url,
+        "expires_in": login.expires_in.as_secs(),
+    })
+}
+
+fn browser(admin: &Admin, of: &OAuthAccount, account: Account) -> Response<Payload> {
+    let fleet = Arc::clone(&admin.fleet);
+    if admin.public_url.is_empty() {
+        let message = "this run has no listener that a browser could come back to; use --device";
+        return whole(error(StatusCode::CONFLICT, "no_listener", message));
+    }
+    let redirect_url = format!("{}{CALLBACK}", admin.public_url);
+    let invitation = match fleet.connections.logins().invite(of, &redirect_url, account) {
+        Ok(invitation) => invitation,
+        Err(fault) => return refused(&fault),
+    };
+    let url = start_url(&admin.public_url, invitation.ticket.expose());
+    let begun = json!({"url": url, "expires_in": invitation.expires_in.as_secs()});
+    lines(|to| async move {
+        if !send(&to, &begun).await {
+            return;
+        }
+        let outcome = outcome(&fleet.connections, invitation.ticket.expose(), &to).await;
+        go_on(&fleet, matches!(outcome, Outcome::Done(_))).await;
+        let told = match outcome {
+            Outcome::Done(done) => json!({"done": done}),
+            Outcome::Failed { why } => json!({"error": why}),
+            Outcome::Waiting | Outcome::Unknown => json!({"error": "nobody logged in within 10 minutes"}),
+        };
+        send(&to, &told).await;
+    })
+}
+
+/// Waits for the browser, as long as whoever asked does.
+async fn outcome(connections: &Connections, ticket: &str, to: &mpsc::Sender<Bytes>) -> Outcome {
+    loop {
+        match connections.logins().outcome(ticket) {
+            Outcome::Waiting => {}
+            outcome => return outcome,
+        }
+        tokio::select! {
+            () = to.closed() => return Outcome::Unknown,
+            () = tokio::time::sleep(LOOK) => {}
+        }
+    }
+}
+
+/// Records that wait for the log-in need not wait any longer.
+async fn go_on(fleet: &Fleet, logged_in: bool) {
+    if logged_in {
+        for running in fleet.pipelines().values() {
+            running.pipeline.unblock().await;
+        }
+    }
+}
+
+/// Tells the far end that its tokens are not needed any more, and removes them.
+pub(super) async fn end(fleet: &Fleet, name: &str) -> Response<Payload> {
+    let connection = match open(fleet, name) {
+        Ok(connection) => connection,
+        Err(refusal) => return *refusal,
+    };
+    let Some(of) = connection.account() else {
+        let message = format!("connection {name} has no log-in to end");
+        return whole(error(StatusCode::CONFLICT, "no_log_in", &message));
+    };
+    match of.log_out().await {
+        Ok(left) => {
+            connection.forget().await;
+            ok(&json!({"removed": name, "not_revoked": left.map(|fault| fault.message().to_owned())}))
+        }
+        Err(fault) => refused(&fault),
+    }
+}
+
+fn refused(fault: &Fault) -> Response<Payload> {
+    whole(error(StatusCode::BAD_GATEWAY, error_name(fault.class()), fault.message()))
+}
+
+fn lines<W: Future<Output = ()> + Send + 'static>(
+    write: impl FnOnce(mpsc::Sender<Bytes>) -> W,
+) -> Response<Payload> {
+    let mut response = Response::new(Payload::stream(write));
+    let kind = HeaderValue::from_static("application/x-ndjson");
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    response
+}
+
+/// Whether anybody still listens.
+async fn send(to: &mpsc::Sender<Bytes>, line: &Json) -> bool {
+    to.send(format!("{line}\n").into()).await.is_ok()
+}

@@ -1,0 +1,133 @@
+//! Connections that somebody logs in for, and tokens that outlive a daemon.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Stdio};
+
+use karez_tests::{
+    Connection, Daemon, Folder, OAuthServer, Oddities, Receiver, Reply, Request, Slip, eventually, json,
+};
+
+/// A folder with a master key, a connection to `api` whose tokens come from `server`, and a pipeline that uses it.
+fn folder(server: &OAuthServer, api: &str, grant: &str) -> Folder {
+    let folder = Folder::new();
+    folder.karez(&["secrets", "new-key", "master.key"]).exits(0);
+    folder.write("karez.yaml", "master_key_file: master.key\n");
+    let shared = format!(
+        "connections:\n  crm:\n    url: {api}\n    probe: {{path: /me}}\n    auth:\n      oauth2:\n        {grant}\n        \
+         client_id: karez\n        client_secret: s3cret\n        authorization_url: {}\n        token_url: {}\n        revocation_url: {}\n",
+        server.url("/authorize"),
+        server.url("/token"),
+        server.url("/revoke"),
+    );
+    folder.pipeline("shared", &shared);
+    let pipeline = "source: {webhook: {path: /in, verify: {none: {reason: test}}}}\n\
+                    sink: {http: {connection: crm, path: /events}, retry: {initial: 20ms, max_wait: 100ms}}\n";
+    folder.pipeline("orders", pipeline);
+    folder
+}
+
+/// What `karez connect` says first, and the command, which waits.
+fn connect(daemon: &Daemon) -> (String, Child) {
+    let mut command = daemon.command(["connect", "crm"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let url = line.trim().rsplit(' ').next().unwrap().to_owned();
+    (url, child)
+}
+
+/// As a browser does it: yields status, address to go on to, and cookie.
+fn open(url: &str, cookie: Option<&str>) -> (u16, Option<String>, Option<String>) {
+    let rest = url.strip_prefix("http://").unwrap();
+    let (host, path) = rest.split_at(rest.find('/').unwrap());
+    let mut request = Request::get(path);
+    if let Some(cookie) = cookie {
+        request = request.header("Cookie", cookie);
+    }
+    let answer = Connection::open(host.parse().unwrap()).unwrap().send(&request).unwrap();
+    let header = |name: &str| answer.header(name).map(str::to_owned);
+    let cookie = header("set-cookie").map(|cookie| cookie.split(';').next().unwrap().to_owned());
+    (answer.status, header("location"), cookie)
+}
+
+#[test]
+fn somebody_logs_in_with_a_browser_and_what_waited_goes_out() {
+    let server = OAuthServer::start();
+    let daemon = Daemon::start(folder(&server, &server.url("/api"), "grant: authorization_code"));
+    daemon.post("/webhooks/in", &json!({"id": 1}));
+    eventually("the connection says that it needs a log-in", || {
+        daemon.api("GET", "connections/crm").json()["auth"]["state"] == "needs_login"
+    });
+    assert_eq!(server.counts().token_calls, 0, "nobody hammers it");
+
+    let (url, mut command) = connect(&daemon);
+    let (status, there, cookie) = open(&url, None);
+    assert_eq!(status, 303);
+    let (_, back, _) = open(&there.unwrap(), None);
+    let back = back.unwrap();
+    // Another browser has no cookie, and a state counts once.
+    let (status, ..) = open(&back, cookie.as_deref());
+    assert_eq!(status, 200);
+    assert_eq!(open(&back, cookie.as_deref()).0, 400);
+    assert!(command.wait().unwrap().success());
+    daemon.drained("orders");
+    assert_eq!(server.counts().api_accepted, 1);
+    assert_eq!(daemon.metrics().value("karez_api_calls_total{connection=\"crm\",result=\"success\"}"), 1);
+
+    // What is in the address of a log-in is nobody else's business.
+    let code = back.split("code=").nth(1).unwrap().split('&').next().unwrap();
+    assert!(!daemon.stderr().contains(code));
+    daemon.karez(&["connections", "test", "crm"]).exits(0);
+    daemon.karez(&["connections", "log-out", "crm"]).exits(0);
+    assert!(server.counts().revocations >= 1);
+    daemon.karez(&["connections", "test", "crm"]).exits(1);
+}
+
+#[test]
+fn a_callback_in_another_browser_is_refused() {
+    let server = OAuthServer::start();
+    let daemon = Daemon::start(folder(&server, &server.url("/api"), "grant: authorization_code"));
+    let (url, mut command) = connect(&daemon);
+    let (_, there, _) = open(&url, None);
+    let (_, back, _) = open(&there.unwrap(), None);
+    assert_eq!(open(&back.unwrap(), Some("karez_login=somebody-else")).0, 400);
+    assert!(!command.wait().unwrap().success());
+    assert_eq!(server.counts().token_calls, 0);
+}
+
+#[test]
+fn a_daemon_that_is_killed_after_a_token_came_uses_it_when_it_is_back() {
+    let server = OAuthServer::start();
+    let far_end = Receiver::start_with(|_| Reply::Hang);
+    let grant = format!("grant: refresh_token\n        refresh_token: {}", server.log_in());
+    let mut daemon = Daemon::start(folder(&server, &far_end.url(""), &grant));
+    daemon.post("/webhooks/in", &json!({"id": 1}));
+    far_end.sees(1);
+    daemon.kill();
+    far_end.answer(|_| Reply::Status(200));
+    daemon.restart();
+    daemon.drained("orders");
+    let counts = server.counts();
+    assert_eq!((counts.token_calls, counts.reused), (1, 0), "{counts:?}");
+    let tokens: Vec<String> =
+        far_end.seen().iter().map(|seen| seen.header("authorization").unwrap().to_owned()).collect();
+    assert!(tokens.windows(2).all(|pair| pair[0] == pair[1]), "the same token before and after");
+}
+
+#[test]
+fn a_daemon_that_is_killed_before_a_token_came_asks_again_once() {
+    let server = OAuthServer::start_with(Oddities { grace: true, ..Oddities::default() });
+    let far_end = Receiver::start();
+    let grant = format!("grant: refresh_token\n        refresh_token: {}", server.log_in());
+    let mut daemon = Daemon::start(folder(&server, &far_end.url(""), &grant));
+    server.slip([Slip::Held]);
+    daemon.post("/webhooks/in", &json!({"id": 1}));
+    server.holds(1);
+    daemon.kill();
+    server.release();
+    daemon.restart();
+    daemon.drained("orders");
+    assert_eq!(server.counts().families_revoked, 0);
+    assert_eq!(server.counts().token_calls, 2);
+    assert_eq!(far_end.taken().len(), 1);
+}
