@@ -3,7 +3,7 @@
 
 use std::convert::Infallible;
 use std::io::Write;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -118,15 +118,35 @@ fn round(connections: usize, peer: Option<&str>) -> Round {
 }
 
 fn bare(connections: usize, requests: &[Bytes]) -> f64 {
-    use std::io::BufRead;
-    let mut child =
-        Command::new(std::env::current_exe().unwrap()).arg("serve").stdout(Stdio::piped()).spawn().unwrap();
-    let mut port = String::new();
-    std::io::BufReader::new(child.stdout.take().unwrap()).read_line(&mut port).unwrap();
-    let measured = load::drive(port.trim().parse().unwrap(), connections, requests.to_vec());
-    child.kill().unwrap();
-    child.wait().unwrap();
-    measured.per_second
+    let server = Bare::start();
+    load::drive(server.port, connections, requests.to_vec()).per_second
+}
+
+/// The baseline server as a child process; it ends when dropped.
+pub(crate) struct Bare {
+    child: Child,
+    pub(crate) port: u16,
+}
+
+impl Bare {
+    pub(crate) fn start() -> Self {
+        use std::io::BufRead;
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .arg("serve")
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut port = String::new();
+        std::io::BufReader::new(child.stdout.take().unwrap()).read_line(&mut port).unwrap();
+        Self { child, port: port.trim().parse().unwrap() }
+    }
+}
+
+impl Drop for Bare {
+    fn drop(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
 }
 
 /// What the disk allows: 1 KiB appended and synced, again and again.

@@ -4,6 +4,8 @@
 #![expect(clippy::unwrap_used, reason = "a bench that cannot go on says so by panicking")]
 #![expect(clippy::disallowed_methods, reason = "tasks live as long as the program")]
 
+mod banned;
+mod client;
 mod daemon;
 mod dedup;
 mod events;
@@ -54,6 +56,12 @@ fn main() {
     }
     if all || what == "stall" {
         stall::run();
+    }
+    if all || what == "client" {
+        client::run(rounds);
+    }
+    if all || what == "banned" {
+        banned::run();
     }
     if all || what == "dedup" {
         dedup::run();
