@@ -50,6 +50,13 @@ fn open(url: &str, cookie: Option<&str>) -> (u16, Option<String>, Option<String>
     (answer.status, header("location"), cookie)
 }
 
+/// The connections that readiness names.
+fn ready(daemon: &Daemon) -> karez_tests::Json {
+    let answer = Connection::open(daemon.admin()).unwrap().send(&Request::get("/readyz")).unwrap();
+    assert_eq!(answer.status, 200);
+    answer.json()["needs_login"].clone()
+}
+
 #[test]
 fn somebody_logs_in_with_a_browser_and_what_waited_goes_out() {
     let server = OAuthServer::start();
@@ -59,6 +66,10 @@ fn somebody_logs_in_with_a_browser_and_what_waited_goes_out() {
         daemon.api("GET", "connections/crm").json()["auth"]["state"] == "needs_login"
     });
     assert_eq!(server.counts().token_calls, 0, "nobody hammers it");
+    assert_eq!(ready(&daemon), json!(["crm"]));
+    assert_eq!(daemon.metrics().value("karez_connection_needs_login{connection=\"crm\"}"), 1);
+    let status = daemon.karez(&["status"]).exits(0).stdout;
+    assert!(status.contains("credentials needs login"), "{status}");
 
     let (url, mut command) = connect(&daemon);
     let (status, there, cookie) = open(&url, None);

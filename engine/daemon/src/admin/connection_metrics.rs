@@ -15,6 +15,13 @@ pub(super) fn render(text: &mut Exposition, fleet: &Fleet) {
     text.counter("karez_api_cache_total", "lookups in a connection's cache by result");
     text.gauge("karez_api_quota_remaining", "what is left of each quota that is known");
     text.gauge("karez_api_circuit_closed", "1 while the connection's circuit is closed");
+    text.counter("karez_auth_token_refreshes_total", "tokens that were got or renewed");
+    text.counter(
+        "karez_auth_failures_total",
+        "tokens that could not be got, or credentials that were refused",
+    );
+    text.counter("karez_auth_token_expirations_total", "tokens that had expired when they were wanted");
+    text.gauge("karez_connection_needs_login", "1 while somebody has to log in: karez connect NAME");
     for status in fleet.connections.status() {
         connection(text, &status);
     }
@@ -47,5 +54,11 @@ fn connection(text: &mut Exposition, status: &ConnectionStatus) {
     for quota in &status.quotas {
         text.sample("karez_api_quota_remaining", &[name, ("quota", &*quota.name)], quota.remaining);
     }
+    let tokens = &status.tokens;
+    text.sample("karez_auth_token_refreshes_total", &[name], tokens.refreshes);
+    text.sample("karez_auth_failures_total", &[name], tokens.failures);
+    text.sample("karez_auth_token_expirations_total", &[name], tokens.expirations);
+    let needs_login = status.auth.as_ref().is_some_and(|auth| auth.state == "needs_login");
+    text.sample("karez_connection_needs_login", &[name], needs_login);
     text.sample("karez_api_circuit_closed", &[name], matches!(status.circuit, CircuitState::Closed));
 }

@@ -53,10 +53,20 @@ impl Admin {
 
     fn ready(&self) -> Response<Bytes> {
         match self.fleet.not_ready() {
-            None => json_of(
-                StatusCode::OK,
-                &serde_json::json!({"status": "ready", "pipelines": self.fleet.pipelines().len()}),
-            ),
+            None => {
+                let mut told =
+                    serde_json::json!({"status": "ready", "pipelines": self.fleet.pipelines().len()});
+                // What is for them is accepted durably, and waits for somebody who logs in.
+                let connections = self.fleet.connections.status().into_iter();
+                let waiting = connections
+                    .filter(|status| status.auth.as_ref().is_some_and(|auth| auth.state == "needs_login"))
+                    .map(|status| status.name);
+                let waiting: Vec<String> = waiting.collect();
+                if !waiting.is_empty() {
+                    told["needs_login"] = waiting.into();
+                }
+                json_of(StatusCode::OK, &told)
+            }
             Some(reason) => error(StatusCode::SERVICE_UNAVAILABLE, "not_ready", &reason),
         }
     }

@@ -7,6 +7,8 @@ mod live;
 use anyhow::{Context, Result};
 use karez_connectors::providers::{self, Provider};
 
+pub(super) use live::lines as live_lines;
+
 use super::{Exit, Usage};
 use crate::console::Format;
 use crate::diagnostics::unknown;

@@ -37,6 +37,14 @@ fn lines(answer: &Json, now: u64) -> Vec<String> {
     for one in list(&answer["pipelines"]) {
         pipeline(one, now, &mut lines);
     }
+    for one in list(&answer["connections"]) {
+        // The first line says that all is well.
+        let unusual = super::connections::live_lines(one).into_iter().skip(1).collect::<Vec<_>>();
+        if !unusual.is_empty() {
+            lines.push(format!("  connection {}", text(&one["name"])));
+            lines.extend(unusual.into_iter().map(|line| format!("  {line}")));
+        }
+    }
     if !answer["unreadable"].is_null() {
         lines.push(format!("  files not read: {}", text(&answer["unreadable"])));
     }

@@ -80,7 +80,8 @@ pub(in crate::cli) fn lines(connection: &Json) -> Vec<String> {
         lines.push(format!("  quota {}: {left:.0}{limit} left", text(&quota["name"])));
     }
     let auth = &connection["auth"];
-    if let Some(state) = auth["state"].as_str().filter(|state| *state != "ready") {
+    let unusual = ["failing", "needs_login"];
+    if let Some(state) = auth["state"].as_str().filter(|state| unusual.contains(state)) {
         let why = auth["why"].as_str().map_or(String::new(), |why| format!(": {why}"));
         lines.push(format!("  credentials {}{why}", state.replace('_', " ")));
     }
