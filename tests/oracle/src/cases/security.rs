@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use hmac::{Hmac, KeyInit, Mac};
-use karez_tests::{Connection, Launch, Receiver, Reply, Request, send};
+use karez_tests::{Connection, Launch, Receiver, Reply, Request, json, send};
 use sha2::Sha256;
 
 use super::input::daemon;
@@ -83,10 +83,34 @@ pub(super) fn signatures(run: &mut Run) {
 
 /// A secret of its own in every place that takes one; nothing that karez writes or says may hold it.
 pub(super) fn canaries(run: &mut Run) {
-    let receiver = Receiver::start_with(|_| Reply::Status(500));
+    // An authorization server that repeats what it was told, as some do.
+    let receiver = Receiver::start_with(|seen| match seen.path.as_str() {
+        "/token" | "/login" => {
+            let told = String::from_utf8_lossy(&seen.body).into_owned();
+            Reply::Json(400, json!({"error": "invalid_client", "error_description": told}))
+        }
+        _ => Reply::Status(500),
+    });
     let seed = run.seed;
     let canary = |n: u32| format!("canary{n}q{:08x}", seed.of(&n.to_string()).0 as u32);
-    let names = ["HMAC", "TOKEN", "PASSWORD", "HEADER", "AMQP", "CONNECTION", "QUERY", "FILE"];
+    let names = [
+        "HMAC",
+        "TOKEN",
+        "PASSWORD",
+        "HEADER",
+        "AMQP",
+        "CONNECTION",
+        "QUERY",
+        "FILE",
+        "BEARER",
+        "API_KEY",
+        "BASIC",
+        "CLIENT",
+        "SIGNING",
+        "SESSION",
+        "AWS",
+        "OAUTH1",
+    ];
     let mut launch = Launch::default();
     for (n, name) in names.iter().enumerate() {
         launch.set(&format!("S_{name}"), &canary(n as u32));
@@ -98,7 +122,8 @@ pub(super) fn canaries(run: &mut Run) {
     };
     let retry = "retry: {initial: 20ms, max_wait: 100ms, max_attempts: 2}";
     let pipelines = [
-        ("shared", format!("connections:\n  crm: {{url: \"{url}crm\", headers: {{Authorization: \"Bearer ${{S_CONNECTION}}\"}}}}\n")),
+        ("shared", format!("connections:\n  crm: {{url: \"{url}crm\", headers: {{Authorization: \"Bearer ${{S_CONNECTION}}\"}}}}\n{}", connections(&url))),
+        ("all", format!("source: {{webhook: {{path: /all, verify: {{none: {{reason: test}}}}}}}}\nsinks:\n{}", KINDS.map(|(kind, _)| format!("  {kind}: {{http: {{connection: {kind}, path: /x}}, {retry}}}\n")).concat())),
         ("a", hook("a", "{hmac: {algorithm: sha256, header: X-Signature, secret: \"${S_HMAC}\"}}", &format!("{{http: {{url: \"{url}\", headers: {{X-Key: \"${{S_HEADER}}\"}}}}, {retry}}}"))),
         ("b", hook("b", "{token: {header: X-Token, token: \"${S_TOKEN}\"}}", &format!("{{http: {{connection: crm, path: /x, query: {{key: \"${{S_QUERY}}\"}}}}, {retry}}}"))),
         ("c", hook("c", "{basic: {username: ada, password: \"${S_PASSWORD}\"}}", &format!("{{amqp: {{url: \"amqp://guest:${{S_AMQP}}@127.0.0.1:1/%2f\", queue: q}}, {retry}}}"))),
@@ -114,6 +139,7 @@ pub(super) fn canaries(run: &mut Run) {
         (401, Request::post("/webhooks/b", body).header("X-Token", "wrong")),
         (401, Request::post("/webhooks/c", body).header("Authorization", "Basic YTpi")),
         (401, Request::post("/webhooks/a", body)),
+        (200, Request::post("/webhooks/all", body)),
     ];
     run.needs("secret used", 3);
     for (expected, request) in &posts {
@@ -125,7 +151,10 @@ pub(super) fn canaries(run: &mut Run) {
     let arrived = receiver.seen().iter().any(|seen| seen.header("x-key") == Some(&canary(3)));
     run.check(arrived, || "proves nothing: the secret header was not sent".into());
     let mut told = vec![("the log", daemon.stderr().into_bytes())];
-    for path in ["status", "pipelines", "problems", "dead-letters"] {
+    let bearer = format!("Bearer {}", canary(8));
+    let used = receiver.seen().iter().any(|seen| seen.header("authorization") == Some(&bearer));
+    run.check(used, || "proves nothing: the connection's token was not sent".into());
+    for path in ["status", "pipelines", "problems", "dead-letters", "connections"] {
         told.push((path, daemon.api("GET", path).body));
     }
     told.push(("metrics", send(daemon.admin(), &Request::get("/metrics")).unwrap().body));
@@ -146,6 +175,29 @@ pub(super) fn canaries(run: &mut Run) {
         }
     }
     run.note(format!("{} secrets, {} places", names.len(), told.len()));
+}
+
+/// Ways to say who we are, each with a secret of its own.
+const KINDS: [(&str, &str); 8] = [
+    ("bearer", "{bearer: {token: \"${S_BEARER}\"}}"),
+    ("api_key", "{api_key: {in: {query: key}, key: \"${S_API_KEY}\"}}"),
+    ("basic", "{basic: {username: ada, password: \"${S_BASIC}\"}}"),
+    (
+        "client",
+        "{oauth2: {grant: client_credentials, client_id: karez, client_secret: \"${S_CLIENT}\", token_url: \"URLtoken\"}}",
+    ),
+    ("signing", "{hmac: {secret: \"${S_SIGNING}\", message: \"{body}\", headers: {X-S: \"{signature}\"}}}"),
+    ("session", "{session: {url: \"URLlogin\", body: {password: \"${S_SESSION}\"}, token: $.token}}"),
+    ("aws", "{aws_sigv4: {access_key_id: a, secret_access_key: \"${S_AWS}\", region: r, service: s}}"),
+    ("oauth1", "{oauth1: {consumer_key: a, consumer_secret: \"${S_OAUTH1}\"}}"),
+];
+
+fn connections(url: &str) -> String {
+    KINDS
+        .map(|(kind, auth)| {
+            format!("  {kind}: {{url: \"{url}{kind}\", auth: {}}}\n", auth.replace("URL", url))
+        })
+        .concat()
 }
 
 fn files(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
