@@ -107,13 +107,15 @@ static SERVED: LazyLock<Vec<Served>> = LazyLock::new(|| endpoints().into_iter().
 fn serve((proof, decode, mut settings): (Proof, Decode, Json)) -> Served {
     settings["path"] = "/p".into();
     let (kept, mounted) = (Arc::new(Kept::default()), Arc::new(Mounted::default()));
+    // Nothing is fetched: no request is let through to where keys are asked for.
+    let connections = karez_net::Connections::new(Arc::new(Standing), None, karez_net::Options::default());
     let context = SourceContext {
         pipeline: "pipeline".into(),
         source: "source".into(),
         positions: Default::default(),
         clock: Arc::new(Standing),
         tasks: Arc::new(Standing),
-        shared: karez_api::Shared::default(),
+        shared: karez_api::Shared::default().with(Arc::new(connections)),
         ingress: Arc::clone(&mounted) as _,
         intake: Arc::clone(&kept) as _,
         decode,

@@ -10,11 +10,16 @@ use crate::spec::CircuitSpec;
 pub(super) const WINDOW: u32 = 20;
 const FAILURES: u8 = 50;
 const OPEN: Duration = Duration::from_secs(30);
+/// How long it is open at first; twice as long each time that the far end is still not back.
+const FIRST: Duration = Duration::from_millis(500);
+/// While another call tries, it is worth asking again after this.
+const AGAIN: Duration = Duration::from_millis(100);
 
 pub(crate) struct Circuit {
     window: usize,
     /// Failures that open it, in percent.
     failures: usize,
+    /// At most.
     open: Duration,
     state: Mutex<State>,
 }
@@ -25,6 +30,8 @@ struct State {
     last: VecDeque<bool>,
     failed: usize,
     opened: Option<Instant>,
+    /// For how long.
+    pause: Duration,
     /// A call tries whether the far end is back.
     trying: bool,
 }
@@ -62,9 +69,9 @@ impl Circuit {
     pub(crate) fn enter(&self, now: Instant) -> Result<Pass<'_>, Duration> {
         let mut state = lock(&self.state);
         if let Some(opened) = state.opened {
-            let rest = (opened + self.open).saturating_duration_since(now);
+            let rest = (opened + state.pause).saturating_duration_since(now);
             if !rest.is_zero() || state.trying {
-                return Err(rest.max(Duration::from_secs(1)));
+                return Err(rest.max(AGAIN));
             }
             state.trying = true;
         }
@@ -72,9 +79,10 @@ impl Circuit {
     }
 
     pub(crate) fn state(&self, now: Instant) -> CircuitState {
-        match lock(&self.state).opened {
+        let state = lock(&self.state);
+        match state.opened {
             None => CircuitState::Closed,
-            Some(opened) if now < opened + self.open => CircuitState::Open,
+            Some(opened) if now < opened + state.pause => CircuitState::Open,
             Some(_) => CircuitState::HalfOpen,
         }
     }
@@ -92,6 +100,7 @@ impl Pass<'_> {
             }
             state.trying = false;
             state.opened = failed.then_some(now);
+            state.pause = (state.pause * 2).min(self.circuit.open);
             state.last.clear();
             state.failed = 0;
             return failed;
@@ -106,6 +115,7 @@ impl Pass<'_> {
             enough && state.failed * 100 >= state.last.len() * self.circuit.failures && state.failed > 0;
         if opens {
             state.opened = Some(now);
+            state.pause = FIRST.min(self.circuit.open);
         }
         opens
     }
@@ -161,16 +171,28 @@ mod tests {
         let now = Instant::now();
         let circuit = circuit(4);
         run(&circuit, "xx", now);
-        assert_eq!(circuit.enter(now).err(), Some(OPEN));
-        let later = now + OPEN;
+        assert_eq!(circuit.enter(now).err(), Some(FIRST));
+        let later = now + FIRST;
         assert_eq!(circuit.state(later), CircuitState::HalfOpen);
         let first = circuit.enter(later).ok().unwrap();
         assert!(circuit.enter(later).is_err(), "another one waits for what comes of it");
         first.settle(true, later);
-        assert_eq!(circuit.state(later), CircuitState::Open);
-        let later = later + OPEN;
+        assert_eq!(circuit.enter(later).err(), Some(2 * FIRST), "it is still not back");
+        let later = later + 2 * FIRST;
         circuit.enter(later).ok().unwrap().settle(false, later);
         assert_eq!(circuit.state(later), CircuitState::Closed);
+    }
+
+    #[test]
+    fn it_stays_open_for_no_longer_than_it_may() {
+        let mut now = Instant::now();
+        let circuit = circuit(4);
+        run(&circuit, "xx", now);
+        for _ in 0..12 {
+            now += OPEN;
+            circuit.enter(now).ok().unwrap().settle(true, now);
+        }
+        assert_eq!(circuit.enter(now).err(), Some(OPEN));
     }
 
     #[test]
@@ -178,7 +200,7 @@ mod tests {
         let now = Instant::now();
         let circuit = circuit(4);
         run(&circuit, "xx", now);
-        let later = now + OPEN;
+        let later = now + FIRST;
         drop(circuit.enter(later).ok().unwrap());
         assert!(circuit.enter(later).is_ok());
     }

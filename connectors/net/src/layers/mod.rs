@@ -253,10 +253,13 @@ impl Layers {
     }
 }
 
-/// Whether a failure says that the far end is in trouble: an address that is not called says nothing of it.
+/// Whether a failure says that the far end is in trouble: an address that is not called says nothing of it, and who
+/// says when to come again is asked then.
 fn is_trouble(failure: &Failure) -> bool {
     let fault = &failure.fault;
-    matches!(fault.class(), Class::Connection | Class::Service) && fault.code() != "private_address"
+    matches!(fault.class(), Class::Connection | Class::Service)
+        && fault.code() != "private_address"
+        && fault.retry_after().is_none()
 }
 
 /// What the outcome of a call says of the far end's load.

@@ -65,7 +65,7 @@ pub struct CircuitSpec {
     pub window: Option<u32>,
     /// Failures among them that open it, in percent. Default 50.
     pub failures: Option<u8>,
-    /// How long it stays open before one call tries. Default 30s.
+    /// How long it stays open at most before one call tries; it begins with 500ms. Default 30s.
     pub open: Option<Duration>,
 }
 
