@@ -53,7 +53,9 @@ impl FarEnd {
         };
         // Credentials in the address are none of its name, which people see.
         let name = url.origin().ascii_serialization();
-        let mut settings: Json = json!({"url": name, "allow_private": private});
+        // Nobody shares it under a name: what it says of when to come again is for the sink or step that asked, whose
+        // `on_error` bounds the wait.
+        let mut settings: Json = json!({"url": name, "allow_private": private, "limits": {"headers": false}});
         if !url.username().is_empty() || url.password().is_some() {
             let text = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
             let password = url.password().map(text).unwrap_or_default();

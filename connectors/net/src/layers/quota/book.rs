@@ -15,6 +15,8 @@ use crate::told::{hints, retry_after};
 /// After an answer 429 that does not say how long: this, and twice as long each time.
 const FIRST_PENALTY: Duration = Duration::from_secs(1);
 const LONGEST_PENALTY: Duration = Duration::from_secs(60);
+/// However long a far end wants to be left alone, it is asked again after this.
+const LONGEST_CLOSED: Duration = Duration::from_secs(3_600);
 /// Quotas that one far end may tell of; more are junk.
 const MOST_LEARNED: usize = 16;
 
@@ -104,7 +106,7 @@ impl Book {
         let now = clock.instant();
         scope.learn(number, answer, clock, now);
         if let Some(pause) = scope.penalty(answer, clock) {
-            scope.closed_until = scope.closed_until.max(Some(now + pause));
+            scope.closed_until = scope.closed_until.max(Some(now + pause.min(LONGEST_CLOSED)));
         }
         true
     }
