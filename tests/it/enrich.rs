@@ -1,6 +1,6 @@
 //! `enrich`: another system is asked about each record, and what it says goes on with it.
 
-use karez_tests::{Daemon, Folder, Json, Receiver, Reply, Seen, eventually, json};
+use karez_tests::{Daemon, Folder, Json, Launch, Receiver, Reply, Seen, eventually, json};
 
 /// Users by the number at the end of the path; nobody knows 404.
 fn users(seen: &Seen) -> Reply {
@@ -92,4 +92,29 @@ fn a_restart_asks_again_and_loses_nothing() {
     daemon.restart();
     daemon.drained("asks");
     eventually("all are there", || sorted(&daemon).len() == 10);
+}
+
+#[test]
+fn addresses_of_this_machine_are_called_only_where_the_file_says_so() {
+    let receiver = Receiver::start();
+    let pipeline = |path: &str, settings: &str| {
+        format!(
+            "source: {{webhook: {{path: /{path}, verify: {{none: {{reason: test}}}}}}}}\n\
+             sink: {{http: {{url: \"{}\"{settings}}}}}\n",
+            receiver.url(&format!("/{path}"))
+        )
+    };
+    let folder = Folder::new()
+        .with("closed", &pipeline("closed", ""))
+        .with("open", &pipeline("open", ", allow_private: [127.0.0.0/8]"));
+    let mut launch = Launch::default();
+    launch.set("KAREZ_ALLOW_PRIVATE", "192.0.2.0/24");
+    let daemon = Daemon::start_as(folder, launch);
+    daemon.post("/webhooks/closed", &json!({"id": 1}));
+    daemon.post("/webhooks/open", &json!({"id": 2}));
+    daemon.drained("open");
+    eventually("it is said why", || daemon.status("closed").to_string().contains("allow_private"));
+    let paths: Vec<String> = receiver.seen().into_iter().map(|seen| seen.path).collect();
+    assert_eq!(paths, ["/open"]);
+    assert_eq!(daemon.metrics().in_flight("closed"), 1, "nothing is lost");
 }
