@@ -254,8 +254,21 @@ impl Core {
         }
         self.judge_circuit(n, &verdict, now);
         keys.iter().for_each(|key| self.sinks[n].queue.release(key));
+        self.go_on_together();
+    }
+
+    /// What goes on from one delivery, in its order; neighbours of one source share a run.
+    fn go_on_together(&mut self) {
+        let mut together: Vec<Work> = Vec::new();
+        let mut of = None;
         for (source, work) in std::mem::take(&mut self.onward).into_iter().rev() {
-            self.run(source, vec![work]);
+            if let Some(of) = of.replace(source).filter(|of| *of != source) {
+                self.run(of, std::mem::take(&mut together));
+            }
+            together.push(work);
+        }
+        if let Some(of) = of {
+            self.run(of, together);
         }
     }
 
