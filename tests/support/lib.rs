@@ -10,6 +10,7 @@ mod http;
 mod launch;
 mod load;
 mod metrics;
+pub mod npm;
 mod oauth;
 pub mod rabbit;
 mod receiver;

@@ -69,12 +69,6 @@ impl Connections {
         Ok(connection)
     }
 
-    /// The newest live connection of this name.
-    #[must_use]
-    pub fn get(&self, name: &str) -> Option<Arc<Connection>> {
-        self.live().get(name).and_then(|known| known.last()).cloned()
-    }
-
     /// How each is doing, by name. Of one whose settings were changed, the newest.
     #[must_use]
     pub fn status(&self) -> Vec<ConnectionStatus> {

@@ -33,7 +33,6 @@ pub use quota::QuotaLeft;
 pub(crate) use quota::Quotas;
 use quota::Turn;
 pub(crate) use retry::Retries;
-pub use verdict::excerpt;
 pub(crate) use verdict::{Judge, Refusal};
 
 /// Credentials that were put on a request longer ago than this are put on anew before it is sent.

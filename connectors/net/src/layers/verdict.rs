@@ -212,7 +212,7 @@ fn is_kind(found: &str, accepted: &str) -> bool {
 
 /// The beginning of an answer, printable and on one line.
 #[must_use]
-pub fn excerpt(body: &[u8]) -> String {
+fn excerpt(body: &[u8]) -> String {
     let text = String::from_utf8_lossy(&body[..body.len().min(4 * EXCERPT)]);
     let words: Vec<&str> =
         text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty()).collect();

@@ -11,7 +11,7 @@ use crate::{Effect, Failure};
 
 /// The failure of a request without an answer. `to` is its method and place, for people.
 #[must_use]
-pub fn failure(to: &str, error: reqwest::Error) -> Failure {
+pub(super) fn failure(to: &str, error: reqwest::Error) -> Failure {
     let error = error.without_url();
     let message = format!("{to} failed: {}", chain(&error));
     let effect = if error.is_builder() || error.is_connect() { Effect::None } else { Effect::Unknown };
@@ -33,7 +33,7 @@ pub fn place(method: &Method, url: &Url) -> String {
 
 /// An error with its causes on one line.
 #[must_use]
-pub fn chain(error: &dyn Error) -> String {
+pub(super) fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     for cause in causes(error) {
         let message = cause.to_string();

@@ -18,7 +18,8 @@ use crate::spec::TlsSpec;
 use crate::{Effect, Failure, Request, Response};
 use body::{Body, End, tells_its_end, too_large};
 pub(crate) use client::check;
-pub use failure::{chain, failure, place};
+pub use failure::place;
+use failure::{chain, failure};
 pub(crate) use guard::Guard;
 
 /// How much of an answer is read where its status decides, in bytes.

@@ -1,14 +1,12 @@
 //! The server as a child process: installed once for each set of files, in the target folder.
 
-use std::collections::hash_map::DefaultHasher;
-use std::fs;
-use std::hash::{Hash, Hasher};
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::OnceLock;
 
 use karez_api::Json;
+use karez_tests::npm::installed;
 
 /// The exact versions that are installed.
 const FILES: [(&str, &str); 3] = [
@@ -31,7 +29,7 @@ pub(crate) struct Provider {
 impl Provider {
     pub(crate) fn start() -> Self {
         static INSTALLED: OnceLock<PathBuf> = OnceLock::new();
-        let folder = INSTALLED.get_or_init(installed);
+        let folder = INSTALLED.get_or_init(|| installed("provider", &FILES));
         let mut process = Command::new("node")
             .arg(folder.join("provider.mjs"))
             .stdout(Stdio::piped())
@@ -59,31 +57,4 @@ impl Drop for Provider {
         self.process.kill().ok();
         self.process.wait().ok();
     }
-}
-
-/// By what is in the files: it is whole or it is not there.
-fn installed() -> PathBuf {
-    let mut hash = DefaultHasher::new();
-    FILES.hash(&mut hash);
-    let folder = std::env::current_exe().unwrap().with_file_name(format!("provider-{:016x}", hash.finish()));
-    if !folder.exists() {
-        let begun = folder.with_extension(std::process::id().to_string());
-        install(&begun);
-        // Somebody else may have been faster.
-        if fs::rename(&begun, &folder).is_err() {
-            fs::remove_dir_all(&begun).ok();
-        }
-    }
-    folder
-}
-
-fn install(folder: &Path) {
-    fs::create_dir_all(folder).unwrap();
-    for (name, text) in FILES {
-        fs::write(folder.join(name), text).unwrap();
-    }
-    let arguments = ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"];
-    let output = Command::new("npm").args(arguments).current_dir(folder).output();
-    let output = output.unwrap_or_else(|error| panic!("npm: {error}; tests/run installs it"));
-    assert!(output.status.success(), "npm ci: {}", String::from_utf8_lossy(&output.stderr));
 }
