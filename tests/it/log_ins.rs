@@ -95,6 +95,14 @@ fn somebody_logs_in_with_a_browser_and_what_waited_goes_out() {
 }
 
 #[test]
+fn nobody_is_asked_to_log_in_where_tokens_come_without() {
+    let server = OAuthServer::start();
+    let daemon = Daemon::start(folder(&server, &server.url("/api"), "grant: client_credentials"));
+    let told = daemon.karez(&["connect", "crm"]).exits(3).stderr;
+    assert!(told.contains("nobody has to log in"), "{told}");
+}
+
+#[test]
 fn a_callback_in_another_browser_is_refused() {
     let server = OAuthServer::start();
     let daemon = Daemon::start(folder(&server, &server.url("/api"), "grant: authorization_code"));

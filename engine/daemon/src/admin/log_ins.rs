@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 use karez_api::{Fault, Json};
 use karez_connectors::net::login::{Account, DeviceLogin, OAuthAccount, Outcome};
+use karez_connectors::net::spec::Grant;
 use karez_connectors::net::{Connection, Connections, error_name};
 use serde_json::json;
 use tokio::sync::mpsc;
@@ -35,10 +36,14 @@ pub(super) async fn begin(admin: &Admin, name: &str, query: &str) -> Response<Pa
         let message = format!("connection {name} has no log-in: its credentials stand in its file");
         return whole(error(StatusCode::CONFLICT, "no_log_in", &message));
     };
-    let fleet = Arc::clone(&admin.fleet);
-    match says("device") {
-        true => device(fleet, &of, account).await,
-        false => browser(admin, &of, account),
+    match of.grant() {
+        Grant::DeviceCode => device(Arc::clone(&admin.fleet), &of, account).await,
+        Grant::AuthorizationCode if says("device") => device(Arc::clone(&admin.fleet), &of, account).await,
+        Grant::AuthorizationCode => browser(admin, &of, account),
+        _ => {
+            let message = format!("connection {name} gets its tokens by itself: nobody has to log in");
+            whole(error(StatusCode::CONFLICT, "no_log_in", &message))
+        }
     }
 }
 

@@ -32,9 +32,9 @@ pub(super) async fn test(name: &str, settings: &Settings) -> Result<Exit> {
         console::line(&format!("{name} works: {request} answered {status} in {} ms", told["took_ms"]))?;
         return Ok(Exit::Fine);
     }
-    let (kind, why) =
-        (told["error"].as_str().unwrap_or_default(), told["message"].as_str().unwrap_or_default());
-    console::line(&format!("{name} does not work: {kind}: {why}"))?;
+    // It begins with the name of its kind.
+    let why = told["message"].as_str().unwrap_or_default();
+    console::line(&format!("{name} does not work: {why}"))?;
     Ok(Exit::Problems)
 }
 
