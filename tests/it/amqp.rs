@@ -35,7 +35,6 @@ fn a_queue_is_read_to_its_end_though_broker_and_daemon_are_killed() {
     let folder = Folder::new().with("queue", &consuming(&broker, "killed", rest));
     let look = broker.look();
     look.queue("killed");
-    broker.sync();
     publish(&look, "killed", 0..1_000);
     let mut daemon = Daemon::start(folder);
     eventually("some of it is written", || written(&daemon).len() >= 200);
@@ -89,7 +88,6 @@ fn what_a_webhook_accepted_reaches_the_queue_though_the_broker_is_killed() {
         format!("sink: {{amqp: {{url: \"{}\", queue: fed, declare: {{}}}}, retry: {QUICK}}}", broker.url());
     let daemon = Daemon::start(Folder::new().with("feed", &webhook_to("feed", &sink)));
     broker.look().queue("fed");
-    broker.sync();
     let load = Load::start(daemon.ingress(), "/webhooks/feed", 4);
     load.progresses(300);
     broker.kill();
