@@ -147,7 +147,7 @@ impl World {
     pub(crate) fn keep_positions(&self, batch: &Batch) {
         let last = match &batch.positions {
             Positions::Each(each) => each.last().unwrap().clone(),
-            Positions::After(position) => position.clone(),
+            Positions::After(position) | Positions::Now(position) => position.clone(),
             Positions::None => return,
             Positions::Gone => {
                 self.positions.lock().unwrap().remove(&batch.lane);
@@ -168,6 +168,9 @@ impl World {
             ingress: Arc::new(Nobody),
             intake: Arc::new(Nobody),
             decode: Decode::Json,
+            timetable: None,
+            once: false,
+            runs: Arc::new(NoRuns),
         };
         match plan.open(cx).await.unwrap() {
             Opened::Pull(source) => source,

@@ -330,6 +330,9 @@ pub(crate) async fn open_webhook_by(
         ingress: Arc::clone(engine) as _,
         intake: Arc::clone(engine) as _,
         decode,
+        timetable: None,
+        once: false,
+        runs: Arc::new(karez_api::NoRuns),
     };
     assert!(matches!(plan.open(cx).await.unwrap(), Opened::Push(_)));
     engine.mounted.lock().unwrap().take().unwrap()

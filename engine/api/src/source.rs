@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::{Clock, Fault, Form, Ingress, Intake, Record, Shared, Tasks};
+use crate::{Clock, Fault, Form, Ingress, Intake, Record, Runs, Shared, Tasks, Timetable};
 
 /// The unit of order inside a source: a partition, a queue, a file. Equal names are one lane.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -30,6 +30,8 @@ pub enum Positions {
     None,
     /// One for the whole batch: saved once every record of it is settled.
     After(Position),
+    /// As [`Positions::After`], and saved before the batch's [`Ack`] is told: what was acknowledged never comes again.
+    Now(Position),
     /// One after each record: saved as far as the prefix is settled.
     Each(Vec<Position>),
     /// Of a batch without records: the lane will not be read again, its saved position may go.
@@ -189,6 +191,11 @@ pub struct SourceContext {
     pub intake: Arc<dyn Intake>,
     /// What raw bytes are to become, unless the format decides (CSV).
     pub decode: Decode,
+    /// When to ask again (`schedule`), for a source that polls; without it, it asks once and ends.
+    pub timetable: Option<Arc<dyn Timetable>>,
+    /// Whether this process ends with its sources: a source that polls asks once, now, and ends.
+    pub once: bool,
+    pub runs: Arc<dyn Runs>,
 }
 
 /// A checked source: nothing is open yet.
@@ -202,6 +209,10 @@ pub trait SourcePlan: Send + Sync {
     /// Whether records have ids of their own that survive a redelivery.
     fn has_identity(&self) -> bool {
         true
+    }
+    /// Whether it asks again and again, so that it may have a `schedule`.
+    fn polls(&self) -> bool {
+        false
     }
     /// Whether it can come to an end by itself; `run --once` waits for that.
     fn ends(&self) -> bool {

@@ -105,6 +105,9 @@ impl ReaderContext {
             ingress: Arc::clone(&self.ingress),
             intake: Arc::clone(&self.intake) as _,
             decode: self.node.decode,
+            timetable: None,
+            once: false,
+            runs: Arc::new(karez_api::NoRuns),
         };
         let slow = |_| Fault::connection(format_args!("not open within {:?}", self.node.timeout));
         tokio::time::timeout(self.node.timeout, self.node.plan.open(cx)).await.map_err(slow)?
@@ -382,7 +385,7 @@ async fn journal(cx: &ReaderContext, batch: Batch) -> Result<(), Fault> {
 async fn save(cx: &ReaderContext, lane: &Lane, positions: Positions) -> Result<(), Fault> {
     let position = match positions {
         Positions::None => return Ok(()),
-        Positions::After(position) => Some(position),
+        Positions::After(position) | Positions::Now(position) => Some(position),
         Positions::Each(each) => each.into_iter().next_back(),
         Positions::Gone => None,
     };

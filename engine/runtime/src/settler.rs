@@ -58,6 +58,8 @@ struct Batch {
     /// The number in its lane of the batch's first record, where positions are saved.
     numbers: Option<Vec<u64>>,
     open: u32,
+    /// Its position is saved before it is acknowledged.
+    saves_first: bool,
     ack: Box<dyn Ack>,
 }
 
@@ -143,9 +145,10 @@ impl Settler {
     }
 
     fn begin(&mut self, batch: u64, lane: Lane, positions: Positions, records: u32, ack: Box<dyn Ack>) {
+        let saves_first = matches!(positions, Positions::Now(_));
         let numbers = match positions {
             Positions::None | Positions::Gone => None,
-            Positions::After(position) => {
+            Positions::After(position) | Positions::Now(position) => {
                 let mut numbers: Vec<u64> = (1..records).map(|_| self.lanes.admit(&lane, None)).collect();
                 numbers.push(self.lanes.admit(&lane, Some(position)));
                 Some(numbers)
@@ -159,7 +162,7 @@ impl Settler {
                 self.lanes.settle(&lane, *number, Vec::new(), &mut self.saves);
             }
         }
-        self.batches.insert(batch, Batch { lane, numbers, open: records, ack });
+        self.batches.insert(batch, Batch { lane, numbers, open: records, saves_first, ack });
     }
 
     async fn settle(&mut self, items: Vec<SettledItem>) {
@@ -225,6 +228,10 @@ impl Settler {
                 }
             }
         }
+        if batch.saves_first && batch.open == 0 && !self.save_positions().await {
+            return;
+        }
+        let Some(batch) = self.batches.get_mut(&number) else { return };
         fail::fail_point!("crash::before_ack");
         let answer = batch.ack.settle(&part).await;
         fail::fail_point!("crash::after_ack");
@@ -238,8 +245,8 @@ impl Settler {
         }
     }
 
-    /// Saves positions, then lets the ledger forget what cannot come again.
-    async fn save(&mut self) {
+    /// False where they could not be saved: then the store has failed or the pipeline has ended.
+    async fn save_positions(&mut self) -> bool {
         if !self.saves.is_empty() {
             let writes: Vec<Write> = self
                 .saves
@@ -249,18 +256,24 @@ impl Settler {
             fail::fail_point!("crash::before_save");
             while let Err(error) = self.progress.write(writes.clone()).await {
                 if !matches!(error, StoreError::Full(_)) {
-                    return self.report(Report::StoreFailed(error)).await;
+                    self.report(Report::StoreFailed(error)).await;
+                    return false;
                 }
                 // A pipeline that has ended waits no longer: what is not saved is repeated.
                 if self.reports.is_closed() {
-                    return;
+                    return false;
                 }
                 tokio::time::sleep(AGAIN).await;
             }
             fail::fail_point!("crash::after_save");
             self.saves.clear();
         }
-        if self.forget.is_empty() {
+        true
+    }
+
+    /// Saves positions, then lets the ledger forget what cannot come again.
+    async fn save(&mut self) {
+        if !self.save_positions().await || self.forget.is_empty() {
             return;
         }
         let forget = std::mem::take(&mut self.forget);

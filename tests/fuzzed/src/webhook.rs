@@ -119,6 +119,9 @@ fn serve((proof, decode, mut settings): (Proof, Decode, Json)) -> Served {
         ingress: Arc::clone(&mounted) as _,
         intake: Arc::clone(&kept) as _,
         decode,
+        timetable: None,
+        once: false,
+        runs: Arc::new(karez_api::NoRuns),
     };
     let Opened::Push(mount) = run(crate::lent::webhook(settings).open(context)).unwrap() else {
         panic!("a webhook is called, not asked")

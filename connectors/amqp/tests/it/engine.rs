@@ -129,6 +129,9 @@ pub(crate) async fn open_source(settings: Json) -> Result<Box<dyn Source>, Fault
         ingress: Arc::new(Engine),
         intake: Arc::new(Engine),
         decode: Decode::Json,
+        timetable: None,
+        once: false,
+        runs: Arc::new(karez_api::NoRuns),
     });
     match opened.await? {
         Opened::Pull(source) => Ok(source),
