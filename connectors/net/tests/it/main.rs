@@ -1,7 +1,12 @@
-//! Connections against a certified authorization server (`oidc-provider` from npm) in a Node process of its own.
+//! Connections against far ends that others wrote: a certified authorization server (`oidc-provider` from npm) in a Node
+//! process, and judges of each kind of credentials (from PyPI) in a Python process.
 
 #[cfg(test)]
 mod browser;
+#[cfg(test)]
+mod credentials;
+#[cfg(test)]
+mod judges;
 #[cfg(test)]
 mod log_ins;
 #[cfg(test)]
