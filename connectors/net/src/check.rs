@@ -11,7 +11,7 @@ use crate::address::Template;
 use crate::auth;
 use crate::connection::{base_url, sensitive};
 use crate::layers::{Judge, redis_address};
-use crate::spec::{AuthSpec, Concurrency, ConnectionSpec, Limits, Quota};
+use crate::spec::{AuthSpec, ClientAuth, Concurrency, ConnectionSpec, Limits, Quota};
 use crate::transport;
 
 /// Quotas of one connection.
@@ -62,6 +62,7 @@ pub fn check(name: &str, settings: &Json) -> Result<Checked, Vec<Problem>> {
     if let Some(auth) = &spec.auth {
         auth::check(auth, &Path::root().field("auth"), &mut problems);
     }
+    certificate(&spec, &mut problems);
     if problems.iter().any(|problem| problem.severity == karez_api::Severity::Error) {
         return Err(problems);
     }
@@ -257,6 +258,19 @@ fn rest(spec: &ConnectionSpec, problems: &mut Vec<Problem>) {
     }
     if spec.max_response.is_some_and(|size| size.0 == 0) {
         problems.push(Problem::error("bad-limit", root().field("max_response"), "must be more than 0"));
+    }
+}
+
+/// Whoever proves itself by a certificate needs one.
+fn certificate(spec: &ConnectionSpec, problems: &mut Vec<Problem>) {
+    let Some(AuthSpec::OAuth2(oauth2)) = &spec.auth else { return };
+    let is_certified = spec.tls.as_ref().is_some_and(|tls| tls.certificate.is_some());
+    if oauth2.client_auth == ClientAuth::Tls && !is_certified {
+        let at = Path::root().field("auth").field("oauth2").field("client_auth");
+        let what = "`tls` shows the connection's certificate, and it has none";
+        problems.push(
+            Problem::error("missing-field", at, what).help("put `tls: {certificate, key}` beside `auth`"),
+        );
     }
 }
 

@@ -61,6 +61,13 @@ fn what_is_wrong_is_told_with_its_place() {
         ),
         (json!({"limits": {"concurrency": "adaptive", "reserve": 10}}), vec![]),
         (
+            json!({"auth": {"oauth2": {"issuer": "https://as.example", "client_id": "a", "client_auth": "tls"}}}),
+            vec![
+                "auth.oauth2.client_auth: `tls` shows the connection's certificate, and it has none \
+                  (put `tls: {certificate, key}` beside `auth`)",
+            ],
+        ),
+        (
             json!({"limits": {"circuit": {"window": 1, "failures": 0}}}),
             vec![
                 "limits.circuit.window: must be between 2 and 1000 calls",

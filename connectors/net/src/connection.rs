@@ -85,6 +85,7 @@ impl Connection {
             lasting,
             metrics: Arc::clone(&auth_metrics),
             params: spec.params.clone(),
+            is_certified: spec.tls.as_ref().is_some_and(|tls| tls.certificate.is_some()),
         };
         let credentials = spec.auth.as_ref().map(|spec| auth::build(spec, build)).transpose()?;
         let owner = format!("{}\n{}", checked.name(), checked.fingerprint());

@@ -132,6 +132,8 @@ pub(crate) struct Build {
     pub(crate) metrics: Arc<AuthMetrics>,
     /// What stands for `{name}` in addresses, beside what the log-in brings.
     pub(crate) params: BTreeMap<String, String>,
+    /// Whether the carrier shows a certificate of ours to whoever asks for one.
+    pub(crate) is_certified: bool,
 }
 
 /// # Errors

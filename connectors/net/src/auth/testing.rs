@@ -108,6 +108,7 @@ pub(super) fn credentials(spec: &Json, clock: Arc<SetClock>, carrier: Arc<Answer
         tasks: Arc::<Owned>::default(),
         metrics: Default::default(),
         params: Default::default(),
+        is_certified: false,
         lasting: Arc::<Owned>::default(),
     };
     build(&read(spec), cx).unwrap()

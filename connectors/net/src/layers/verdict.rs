@@ -81,6 +81,7 @@ impl Judge {
             300..=399 => return Err(redirected(request, answer)),
             403 if is_spent(&answer.headers, now) => Class::RateLimit,
             401 | 403 | 407 => Class::Auth,
+            400 | 495 | 496 if wants_certificate(&answer) => Class::Auth,
             429 => Class::RateLimit,
             // Not the request's fault; what was done before the answer is not known.
             408 | 425 | 500..=599 => Class::Service,
@@ -191,6 +192,14 @@ fn redirected(request: &Request, answer: Response) -> Refusal {
 fn is_spent(headers: &HeaderMap, now: Millis) -> bool {
     let left = headers.get("x-ratelimit-remaining").or_else(|| headers.get("ratelimit-remaining"));
     left.is_some_and(|left| left == "0") || retry_after(headers, now).is_some()
+}
+
+/// nginx, and what is built on it, answers 400 with a page of its own to whoever shows no certificate, or a wrong one;
+/// where that was given a page of another kind, the statuses are its own.
+fn wants_certificate(answer: &Response) -> bool {
+    const SAID: [&[u8]; 2] = [b"No required SSL certificate was sent", b"The SSL certificate error"];
+    answer.status.as_u16() != 400
+        || SAID.iter().any(|said| memchr::memmem::find(&answer.body, said).is_some())
 }
 
 fn is_conditional(headers: &HeaderMap) -> bool {

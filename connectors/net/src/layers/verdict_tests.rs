@@ -57,6 +57,8 @@ fn a_status_means_what_it_says() {
         (404, vec![], "validation http_404 None false"),
         (408, vec![], "service http_408 Unknown false"),
         (422, vec![], "validation http_422 None false"),
+        (495, vec![], "auth http_495 None false"),
+        (496, vec![], "auth http_496 None false"),
         (429, vec![("retry-after", "9")], "rate_limit http_429 None false"),
         (500, vec![], "service http_500 Unknown false"),
         (503, vec![("retry-after", "9")], "service http_503 Unknown false"),

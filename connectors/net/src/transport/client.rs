@@ -5,6 +5,10 @@ use std::time::Duration;
 
 use karez_api::{Path, Problem};
 use reqwest::{Certificate, Client, ClientBuilder, Identity, Proxy, redirect};
+use rustls::crypto::ring;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
 
 use super::resolver::Resolver;
 use super::{Guard, Manners, chain};
@@ -90,11 +94,26 @@ fn identity(tls: &TlsSpec) -> Result<Option<Identity>, String> {
         (Some(_), None) => Err("needs its private key: `key`".to_owned()),
         (None, Some(_)) => Err("is missing: `key` alone proves nothing".to_owned()),
         (Some(certificate), Some(key)) => {
-            Identity::from_pem(format!("{}\n{certificate}", key.expose()).as_bytes())
-                .map(Some)
-                // The library's words may quote the key.
-                .map_err(|_| "cannot be read together with `key`; both must be PEM text".to_owned())
+            let identity = Identity::from_pem(format!("{}\n{certificate}", key.expose()).as_bytes());
+            // The library's words may quote the key.
+            let identity = identity
+                .map_err(|_| "cannot be read together with `key`; both must be PEM text".to_owned())?;
+            pair(certificate.as_bytes(), key.expose().as_bytes())?;
+            Ok(Some(identity))
         }
+    }
+}
+
+/// Whether they belong together, which no server says in words that help.
+fn pair(certificate: &[u8], key: &[u8]) -> Result<(), String> {
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(certificate).collect();
+    let (Ok(chain), Ok(key)) = (chain, PrivateKeyDer::from_pem_slice(key)) else {
+        return Err("and `key` must hold what their names say".to_owned());
+    };
+    match CertifiedKey::from_der(chain, key, &ring::default_provider()) {
+        Ok(_) => Ok(()),
+        Err(rustls::Error::InconsistentKeys(_)) => Err("belongs to another key than `key`".to_owned()),
+        Err(_) => Err("and `key` are of a kind that cannot be used".to_owned()),
     }
 }
 
@@ -111,7 +130,7 @@ fn proxy(address: &str) -> Result<(String, Proxy), String> {
 /// reqwest panics where no provider was chosen for the process; whoever chose first wins.
 fn provide_cryptography() {
     if rustls::crypto::CryptoProvider::get_default().is_none() {
-        let chosen = rustls::crypto::ring::default_provider().install_default();
+        let chosen = ring::default_provider().install_default();
         // An error means that another thread was faster, which is as good.
         drop::<Result<(), Arc<_>>>(chosen);
     }

@@ -1,6 +1,7 @@
 //! What it means that no answer came. The one way in which this crate and its users say it.
 
 use std::error::Error;
+use std::io;
 
 use http::Method;
 use karez_api::{Class, Fault};
@@ -13,6 +14,12 @@ use crate::{Effect, Failure};
 #[must_use]
 pub(super) fn failure(to: &str, error: reqwest::Error) -> Failure {
     let error = error.without_url();
+    if let Some(what) = certificate_refused(&error) {
+        let message = format!("{to} failed: the far end does not take {what}; look at `tls.certificate`");
+        let fault = Fault::auth(message).with_code("certificate_refused");
+        // It comes in place of an answer: nothing was asked.
+        return Failure { fault, effect: Effect::None, response: None };
+    }
     let message = format!("{to} failed: {}", chain(&error));
     let effect = if error.is_builder() || error.is_connect() { Effect::None } else { Effect::Unknown };
     let fault = match &error {
@@ -43,6 +50,30 @@ pub(super) fn chain(error: &dyn Error) -> String {
         }
     }
     text
+}
+
+/// What the far end says of the certificate that we showed, or did not show (RFC 8446 §6.2).
+fn certificate_refused(error: &dyn Error) -> Option<&'static str> {
+    use rustls::AlertDescription as Alert;
+    let alert = causes(error).find_map(|cause| {
+        // An I/O error passes over what it holds when it is asked for its cause.
+        let held = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        match held.map_or(cause, |held| held as _).downcast_ref::<rustls::Error>()? {
+            rustls::Error::AlertReceived(alert) => Some(*alert),
+            _ => None,
+        }
+    });
+    match alert? {
+        Alert::CertificateRequired => Some("a client without a certificate"),
+        Alert::UnknownCA => Some("our certificate: it does not know who vouches for it"),
+        Alert::CertificateExpired => Some("our certificate: it has expired"),
+        Alert::CertificateRevoked => Some("our certificate: it was revoked"),
+        Alert::BadCertificate
+        | Alert::CertificateUnknown
+        | Alert::UnsupportedCertificate
+        | Alert::AccessDenied => Some("our certificate"),
+        _ => None,
+    }
 }
 
 fn is_forbidden(error: &dyn Error) -> bool {

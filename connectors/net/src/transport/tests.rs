@@ -12,6 +12,9 @@ fn transport(allowed: &[&str]) -> Transport {
     Transport::new(Manners { allowed, ..Manners::default() }, clock()).unwrap()
 }
 
+const CERTIFICATE: &str = include_str!("../auth/jose/testdata/certificate.pem");
+const ANOTHER_KEY: &str = include_str!("../auth/jose/testdata/p256.pkcs8.pem");
+
 fn clock() -> Arc<dyn Clock> {
     Arc::new(crate::testing::TestClock::still())
 }
@@ -119,4 +122,8 @@ fn what_cannot_be_used_of_certificates_is_told_with_its_place() {
         assert_eq!(told, [at]);
         assert!(!problems[0].message.contains("SECRET"));
     }
+    let mut problems = Vec::new();
+    let of_another = TlsSpec { only_ca: false, ..tls(None, Some(CERTIFICATE), Some(ANOTHER_KEY)) };
+    check(Some(&of_another), None, &mut problems);
+    assert_eq!(problems[0].message, "belongs to another key than `key`");
 }

@@ -1,6 +1,7 @@
 //! Each kind of credentials, judged by what others wrote.
 
-use karez_api::Json;
+use karez_api::{Class, Json};
+use karez_net::Effect;
 use serde_json::json;
 
 use crate::judges::{Judges, call, verdict};
@@ -136,14 +137,22 @@ async fn session(judges: &Judges) {
 
 async fn certificates(judges: &Judges) {
     let keys = judges.keys();
-    let mut tls = json!({"ca": keys.text("ca.pem"), "only_ca": true, "certificate": keys.text("client.pem"),
-        "key": keys.text("client.key")});
+    let mut tls = keys.tls("client");
     let connection = judges.connect("tls", json!({ "tls": tls }));
     let answer = call(&connection, "GET", "/", None).await.unwrap();
     assert_eq!(serde_json::from_slice::<Json>(&answer.body).unwrap(), json!({"commonName": "client"}));
     tls.as_object_mut().unwrap().retain(|name, _| name != "certificate" && name != "key");
     let connection = judges.connect("tls", json!({ "tls": tls }));
-    assert!(call(&connection, "GET", "/", None).await.is_err());
+    let told = call(&connection, "GET", "/", None).await.unwrap_err();
+    assert_eq!(
+        (told.fault.class(), told.fault.code(), told.effect),
+        (Class::Auth, "certificate_refused", Effect::None)
+    );
+    assert!(told.fault.message().contains("without a certificate"), "{}", told.fault);
+    let connection = judges.connect("tls", json!({ "tls": keys.tls("stranger") }));
+    let told = call(&connection, "GET", "/", None).await.unwrap_err().fault;
+    assert_eq!((told.class(), told.code()), (Class::Auth, "certificate_refused"));
+    assert!(told.message().contains("does not know who vouches for it"), "{told}");
 }
 
 async fn assertion(judges: &Judges) {

@@ -13,6 +13,8 @@ use karez_api::{Clock, Json, Millis};
 use karez_net::{Checked, Connection, Connections, Failure, Options, Request, Response, Reuse, check};
 use serde_json::json;
 
+use crate::keys::Keys;
+
 const REQUIREMENTS: &str = include_str!("judges/requirements.txt");
 const PROGRAM: &str = include_str!("judges/judges.py");
 
@@ -23,49 +25,6 @@ pub(crate) struct Judges {
     keys: Keys,
 }
 
-/// Made by openssl for this run.
-pub(crate) struct Keys {
-    folder: tempfile::TempDir,
-}
-
-impl Keys {
-    fn make() -> Self {
-        let keys = Self { folder: tempfile::tempdir().unwrap() };
-        fs::write(keys.path("san"), "subjectAltName=IP:127.0.0.1").unwrap();
-        keys.openssl("genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048 -out rsa.pem");
-        keys.openssl("pkey -in rsa.pem -pubout -out rsa.public.pem");
-        keys.openssl("req -x509 -new -key rsa.pem -subj /CN=karez -days 2 -out rsa.certificate.pem");
-        keys.openssl("ecparam -name prime256v1 -genkey -out p256.pem");
-        keys.openssl("pkey -in p256.pem -pubout -out p256.public.pem");
-        keys.openssl("ecparam -name secp384r1 -genkey -noout -out p384.pem");
-        keys.openssl("pkey -in p384.pem -pubout -out p384.public.pem");
-        keys.openssl("genpkey -algorithm ed25519 -out ed25519.pem");
-        keys.openssl("pkey -in ed25519.pem -pubout -out ed25519.public.pem");
-        let request = "req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
-        keys.openssl(&format!("{request} -x509 -subj /CN=ca -days 2 -keyout ca.key -out ca.pem"));
-        for name in ["server", "client"] {
-            keys.openssl(&format!("{request} -subj /CN={name} -keyout {name}.key -out {name}.csr"));
-            let sign = "x509 -req -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile san";
-            keys.openssl(&format!("{sign} -in {name}.csr -out {name}.pem"));
-        }
-        keys
-    }
-
-    fn openssl(&self, arguments: &str) {
-        let run = Command::new("openssl").args(arguments.split(' ')).current_dir(self.folder.path()).output();
-        let run = run.unwrap();
-        assert!(run.status.success(), "openssl {arguments}: {}", String::from_utf8_lossy(&run.stderr));
-    }
-
-    pub(crate) fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    pub(crate) fn text(&self, name: &str) -> String {
-        fs::read_to_string(self.path(name)).unwrap()
-    }
-}
-
 impl Judges {
     /// Installs them with pip where this target folder does not have them yet.
     ///
@@ -74,7 +33,7 @@ impl Judges {
     pub(crate) fn start() -> Self {
         static INSTALLED: OnceLock<PathBuf> = OnceLock::new();
         let python = INSTALLED.get_or_init(installed).join("bin/python");
-        let keys = Keys::make();
+        let keys = Keys::of_all_kinds();
         let settings = json!({
             "aws": {"access_key_id": "AKID", "secret_access_key": "s3cret/+", "session_token": "t0ken/+=",
                 "region": "eu-west-1"},

@@ -4,13 +4,19 @@
 #[cfg(test)]
 mod browser;
 #[cfg(test)]
+mod certificates;
+#[cfg(test)]
 mod credentials;
 #[cfg(test)]
 mod judges;
 #[cfg(test)]
+mod keys;
+#[cfg(test)]
 mod log_ins;
 #[cfg(test)]
 mod machines;
+#[cfg(test)]
+mod nginx;
 #[cfg(test)]
 mod provider;
 #[cfg(test)]

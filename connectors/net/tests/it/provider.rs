@@ -8,6 +8,8 @@ use std::sync::OnceLock;
 use karez_api::Json;
 use karez_tests::npm::installed;
 
+use crate::keys::Keys;
+
 /// The exact versions that are installed.
 const FILES: [(&str, &str); 3] = [
     ("package.json", include_str!("../provider/package.json")),
@@ -24,14 +26,19 @@ pub(crate) struct Provider {
     pub(crate) key: String,
     /// Of all clients that have one.
     pub(crate) secret: String,
+    /// The same server behind TLS, where it asks for a certificate.
+    pub(crate) secured: String,
+    pub(crate) keys: Keys,
 }
 
 impl Provider {
     pub(crate) fn start() -> Self {
         static INSTALLED: OnceLock<PathBuf> = OnceLock::new();
         let folder = INSTALLED.get_or_init(|| installed("provider", &FILES));
+        let keys = Keys::certificates();
         let mut process = Command::new("node")
             .arg(folder.join("provider.mjs"))
+            .arg(keys.path(""))
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
@@ -41,10 +48,18 @@ impl Provider {
         said.read_line(&mut line).unwrap();
         let told: Json = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"));
         let text = |name: &str| told[name].as_str().unwrap().to_owned();
-        Self { issuer: text("issuer"), key: text("key"), secret: text("secret"), process, _said: said }
+        Self {
+            issuer: text("issuer"),
+            key: text("key"),
+            secret: text("secret"),
+            secured: text("secured"),
+            keys,
+            process,
+            _said: said,
+        }
     }
 
-    /// How often a path was asked for.
+    /// How often a path was asked for; behind TLS it is `tls PATH`.
     pub(crate) async fn calls(&self, path: &str) -> u64 {
         let body = reqwest::get(format!("{}/calls", self.issuer)).await.unwrap().bytes().await.unwrap();
         let calls: Json = serde_json::from_slice(&body).unwrap();

@@ -110,10 +110,32 @@ impl World {
     }
 
     pub(crate) fn open(&self, connections: &Connections, client: &str, more: &Json) -> Arc<Connection> {
+        self.open_at(connections, client, more, json!({"url": self.provider.issuer}))
+    }
+
+    /// The same behind TLS, with the certificate of `name`.
+    pub(crate) fn secured(
+        &self,
+        connections: &Connections,
+        client: &str,
+        more: &Json,
+        name: &str,
+    ) -> Arc<Connection> {
+        let settings = json!({"url": self.provider.secured, "tls": self.provider.keys.tls(name)});
+        self.open_at(connections, client, more, settings)
+    }
+
+    fn open_at(
+        &self,
+        connections: &Connections,
+        client: &str,
+        more: &Json,
+        mut settings: Json,
+    ) -> Arc<Connection> {
         let mut auth = json!({"issuer": self.provider.issuer, "client_id": client});
         more.as_object().unwrap().iter().for_each(|(name, value)| auth[name] = value.clone());
-        let settings =
-            json!({"url": self.provider.issuer, "allow_private": ["127.0.0.0/8"], "auth": {"oauth2": auth}});
+        settings["allow_private"] = json!(["127.0.0.0/8"]);
+        settings["auth"] = json!({ "oauth2": auth });
         connections.open(&check(client, &settings).unwrap_or_else(|problems| panic!("{problems:?}"))).unwrap()
     }
 

@@ -18,6 +18,7 @@ use super::keys::Keys;
 use super::metadata::Metadata;
 use super::params::Params;
 use super::refusal::{Refusal, Said, said};
+use crate::auth::Build;
 use crate::auth::jose::SigningKey;
 use crate::auth::saml::Saml;
 use crate::spec::{BodyFormat, OAuth2, TokenRequest};
@@ -37,6 +38,7 @@ pub(crate) struct Client {
     pub(crate) spec: OAuth2,
     /// What stands for `{name}` in addresses.
     pub(crate) params: BTreeMap<String, String>,
+    pub(super) is_certified: bool,
     pub(crate) carrier: Arc<dyn Carrier>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) shape: Shape,
@@ -67,14 +69,8 @@ pub(crate) struct Fresh {
 impl Client {
     /// # Errors
     /// The settings cannot be used; a check would have told.
-    pub(crate) fn new(
-        name: Arc<str>,
-        spec: OAuth2,
-        carrier: Arc<dyn Carrier>,
-        clock: Arc<dyn Clock>,
-        params: BTreeMap<String, String>,
-    ) -> Result<Self, Fault> {
-        let wrong = |what: String| Fault::fatal(format!("connection {name} cannot be used: {what}"));
+    pub(crate) fn new(spec: OAuth2, cx: &Build) -> Result<Self, Fault> {
+        let wrong = |what: String| Fault::fatal(format!("connection {} cannot be used: {what}", cx.name));
         let mut problems = Vec::new();
         let shape = Shape::compile(&spec, &Path::root(), &mut problems);
         if let Some(problem) = problems.first() {
@@ -92,11 +88,12 @@ impl Client {
             saml: spec.saml.as_ref().map(Saml::read).transpose().map_err(wrong)?,
             proof: Proof::new(&spec).map_err(wrong)?,
             skew: AtomicI64::new(0),
-            params,
-            name,
+            params: cx.params.clone(),
+            is_certified: cx.is_certified,
+            name: Arc::clone(&cx.name),
             spec,
-            carrier,
-            clock,
+            carrier: Arc::clone(&cx.carrier),
+            clock: Arc::clone(&cx.clock),
         })
     }
 

@@ -10,7 +10,7 @@ use super::metadata::Document;
 use super::refusal::Refusal;
 use crate::Effect;
 use crate::address::Template;
-use crate::spec::{ClientAuth, OAuth2};
+use crate::spec::OAuth2;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Endpoint {
@@ -53,7 +53,8 @@ impl Endpoint {
         said.as_deref()
     }
 
-    fn in_document(self, document: &Document, by_certificate: bool) -> Option<&Url> {
+    /// Who has a certificate shows it, whether it proves the client or only binds its tokens (RFC 8705 §5).
+    fn in_document(self, document: &Document, is_certified: bool) -> Option<&Url> {
         let aliases = &document.mtls_endpoint_aliases;
         let (alias, usual) = match self {
             Self::Authorization => (&None, &document.authorization_endpoint),
@@ -67,7 +68,7 @@ impl Endpoint {
             ),
             Self::Keys => (&None, &document.jwks_uri),
         };
-        alias.as_ref().filter(|_| by_certificate).or(usual.as_ref())
+        alias.as_ref().filter(|_| is_certified).or(usual.as_ref())
     }
 }
 
@@ -91,8 +92,7 @@ impl Client {
             return Box::pin(self.find(Endpoint::Token, kept)).await;
         }
         let document = self.metadata.document(self).await?;
-        let by_certificate = self.spec.client_auth == ClientAuth::Tls;
-        Ok(document.and_then(|document| endpoint.in_document(&document, by_certificate).cloned()))
+        Ok(document.and_then(|document| endpoint.in_document(&document, self.is_certified).cloned()))
     }
 
     /// # Errors

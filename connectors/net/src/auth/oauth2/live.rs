@@ -18,6 +18,7 @@ use super::slot::Slot;
 use super::token::{Intent, Tokens};
 use super::trouble::{Stop, Trouble};
 use crate::auth::metrics::AuthMetrics;
+use crate::spec::ClientAuth;
 
 /// A token that is refused this soon after it came is not renewed: another one would fare no better.
 const TOO_NEW: Duration = Duration::from_secs(10);
@@ -241,6 +242,9 @@ impl Live {
         let fault = refusal.fault();
         let spec = &self.client.spec;
         let hint = match (fault.code(), spec.grant.is_repeatable()) {
+            ("invalid_client" | "unauthorized_client", _) if spec.client_auth == ClientAuth::Tls => {
+                "look at `client_id`, `tls.certificate` and the certificate that is registered there"
+            }
             ("invalid_client" | "unauthorized_client", _) => {
                 "look at `client_id`, its secret or key, and `client_auth`"
             }

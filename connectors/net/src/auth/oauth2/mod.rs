@@ -74,8 +74,8 @@ impl OAuth2Credentials {
             (Some(_), false) => "",
         };
         let prefix = spec.prefix.clone().unwrap_or_else(|| usual.to_owned());
-        let slot = Slot::new(&cx.name, cx.vault);
-        let client = Client::new(cx.name, spec.clone(), cx.carrier, Arc::clone(&cx.clock), cx.params)?;
+        let slot = Slot::new(&cx.name, cx.vault.clone());
+        let client = Client::new(spec.clone(), &cx)?;
         let live = Arc::new(Live::new(client, slot, cx.lasting, cx.metrics));
         let fresh = schedule::keep_fresh(Arc::downgrade(&live), Arc::clone(&live.changed), cx.clock);
         cx.tasks.spawn("token schedule", Box::pin(fresh));

@@ -145,9 +145,9 @@ fn code_of(said: &Said) -> &'static str {
 /// It could not be asked, or did not answer.
 impl From<Failure> for Refusal {
     fn from(failure: Failure) -> Self {
-        // Whoever could not be reached is not who refuses us, whatever the transport calls it.
+        // Whoever could not be reached is not who refuses us, unless it is our certificate that it does not take.
         let fault = match failure.fault.class() {
-            Class::Connection | Class::RateLimit | Class::Service => failure.fault,
+            Class::Auth | Class::Connection | Class::RateLimit | Class::Service => failure.fault,
             _ => Fault::connection(failure.fault.message()),
         };
         Self::passing(fault, failure.effect)

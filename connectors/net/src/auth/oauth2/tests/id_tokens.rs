@@ -1,5 +1,3 @@
-use std::sync::Arc;
-
 use karez_api::{Json, JsonMap, Secret};
 use serde_json::json;
 
@@ -37,7 +35,7 @@ fn claims(change: &Json) -> JsonMap {
 
 fn client(world: &World, settings: Json) -> Client {
     let cx = world.cx();
-    Client::new("crm".into(), spec(settings), cx.carrier, Arc::clone(&cx.clock), cx.params).unwrap()
+    Client::new(spec(settings), &cx).unwrap()
 }
 
 fn settings() -> Json {

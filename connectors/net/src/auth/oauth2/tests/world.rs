@@ -265,6 +265,7 @@ impl World {
             tasks: Arc::new(TestTasks),
             metrics: Arc::new(AuthMetrics::default()),
             params: Default::default(),
+            is_certified: false,
             lasting: Arc::new(TestTasks),
         }
     }
