@@ -27,8 +27,9 @@ fn folder(server: &OAuthServer, api: &str, grant: &str) -> Folder {
 }
 
 /// What `karez connect` says first, and the command, which waits.
-fn connect(daemon: &Daemon) -> (String, Child) {
+fn connect(daemon: &Daemon, arguments: &[&str]) -> (String, Child) {
     let mut command = daemon.command(["connect", "crm"]);
+    command.args(arguments);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut line = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
@@ -71,7 +72,7 @@ fn somebody_logs_in_with_a_browser_and_what_waited_goes_out() {
     let status = daemon.karez(&["status"]).exits(0).stdout;
     assert!(status.contains("credentials needs login"), "{status}");
 
-    let (url, mut command) = connect(&daemon);
+    let (url, mut command) = connect(&daemon, &[]);
     let (status, there, cookie) = open(&url, None);
     assert_eq!(status, 303);
     let (_, back, _) = open(&there.unwrap(), None);
@@ -95,6 +96,64 @@ fn somebody_logs_in_with_a_browser_and_what_waited_goes_out() {
 }
 
 #[test]
+fn a_browser_that_cannot_reach_the_daemon_comes_back_to_its_own_machine() {
+    let server = OAuthServer::start();
+    let folder = folder(&server, &server.url("/api"), "grant: authorization_code");
+    // Nobody listens there, and the file's own redirect address is about that listener.
+    folder.write("karez.yaml", "master_key_file: master.key\npublic_url: http://127.0.0.1:1\n");
+    let daemon = Daemon::start(folder);
+    let (url, mut command) = connect(&daemon, &["--loopback"]);
+    let base = &url[..url.find("/oauth/").unwrap()];
+    assert!(base.starts_with("http://127.0.0.1:") && base != "http://127.0.0.1:1", "{url}");
+    assert_ne!(base, format!("http://{}", daemon.ingress()));
+
+    let (status, there, cookie) = open(&url, None);
+    assert_eq!(status, 303);
+    let (_, back, _) = open(&there.unwrap(), None);
+    let back = back.unwrap();
+    assert!(back.starts_with(&format!("{base}/oauth/callback?")), "{back}");
+    // It passes on log-ins, to whoever was told its address, and nothing else.
+    assert_eq!(open(&format!("{base}/api/v1/status"), None).0, 404);
+    let address = base.strip_prefix("http://").unwrap().parse().unwrap();
+    let rebound = Request::get("/oauth/callback").header("Host", "rebound.example");
+    assert_eq!(Connection::open(address).unwrap().send(&rebound).unwrap().status, 404);
+    assert_eq!(open(&back, cookie.as_deref()).0, 200);
+    assert!(command.wait().unwrap().success());
+    assert!(Connection::open(address).is_err(), "it is gone with the log-in");
+    daemon.karez(&["connections", "test", "crm"]).exits(0);
+    let code = back.split("code=").nth(1).unwrap().split('&').next().unwrap();
+    assert!(!daemon.stderr().contains(code));
+}
+
+#[test]
+fn a_callback_counts_once_and_in_the_browser_that_began_on_any_machine() {
+    let server = OAuthServer::start();
+    let daemon = Daemon::start(folder(&server, &server.url("/api"), "grant: authorization_code"));
+    let (url, mut command) = connect(&daemon, &["--loopback"]);
+    let (_, there, _) = open(&url, None);
+    let (_, back, _) = open(&there.unwrap(), None);
+    assert_eq!(open(&back.unwrap(), Some("karez_login=somebody-else")).0, 400);
+    assert!(!command.wait().unwrap().success());
+    assert_eq!(server.counts().token_calls, 0);
+}
+
+#[test]
+fn the_file_says_where_a_browser_comes_back_to_unless_it_is_this_machine() {
+    let server = OAuthServer::start();
+    let grant = "grant: authorization_code\n        redirect_url: https://karez.example/back";
+    let daemon = Daemon::start(folder(&server, &server.url("/api"), grant));
+    for (arguments, expected) in
+        [(&[][..], "https%3A%2F%2Fkarez.example%2Fback"), (&["--loopback"], "http%3A%2F%2F127.0.0.1%3A")]
+    {
+        let (url, mut command) = connect(&daemon, arguments);
+        let there = open(&url, None).1.unwrap();
+        assert!(there.contains(&format!("redirect_uri={expected}")), "{there}");
+        command.kill().unwrap();
+        command.wait().unwrap();
+    }
+}
+
+#[test]
 fn nobody_is_asked_to_log_in_where_tokens_come_without() {
     let server = OAuthServer::start();
     let daemon = Daemon::start(folder(&server, &server.url("/api"), "grant: client_credentials"));
@@ -106,7 +165,7 @@ fn nobody_is_asked_to_log_in_where_tokens_come_without() {
 fn a_callback_in_another_browser_is_refused() {
     let server = OAuthServer::start();
     let daemon = Daemon::start(folder(&server, &server.url("/api"), "grant: authorization_code"));
-    let (url, mut command) = connect(&daemon);
+    let (url, mut command) = connect(&daemon, &[]);
     let (_, there, _) = open(&url, None);
     let (_, back, _) = open(&there.unwrap(), None);
     assert_eq!(open(&back.unwrap(), Some("karez_login=somebody-else")).0, 400);

@@ -66,7 +66,7 @@ impl Logins {
     }
 
     /// Lets somebody log in: whoever has the ticket may [`Logins::start`]. `redirect_url` is where the server sends
-    /// the browser back to, unless the file says another.
+    /// the browser back to.
     ///
     /// # Errors
     /// Too many have begun, or there is no randomness to be had.
@@ -77,7 +77,6 @@ impl Logins {
         account: Account,
     ) -> Result<Invitation, Fault> {
         let ticket = random::secret()?;
-        let redirect_url = of.redirect_url().unwrap_or(redirect_url).to_owned();
         let now = self.clock.instant();
         let mut list = self.list();
         list.retain(|pending| now < pending.until);
@@ -87,7 +86,7 @@ impl Logins {
         list.push(Pending {
             ticket: random::hash(ticket.expose()),
             of: of.clone(),
-            redirect_url,
+            redirect_url: redirect_url.to_owned(),
             account,
             until: now + LIFETIME,
             stage: Stage::Invited,

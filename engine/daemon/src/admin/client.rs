@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
-use http::{Method, Request, Response};
+use http::{HeaderMap, Method, Request, Response};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::handshake;
@@ -89,7 +89,7 @@ impl Client {
     /// The daemon's own words.
     pub(crate) async fn send(&self, method: Method, path: &str, body: impl Into<Bytes>) -> Result<Json> {
         let mut connection = JoinSet::new();
-        let response = self.ask(method, path, body.into(), &mut connection).await?;
+        let response = self.ask(method, path, HeaderMap::new(), body.into(), &mut connection).await?;
         let good = response.status().is_success();
         let body = response.into_body().collect().await?.to_bytes();
         let answer: Json = serde_json::from_slice(&body).context("the daemon's answer is not JSON")?;
@@ -110,7 +110,7 @@ impl Client {
         mut each: impl FnMut(&[u8]) -> Result<()>,
     ) -> Result<()> {
         let mut connection = JoinSet::new();
-        let response = self.ask(method, path, Bytes::new(), &mut connection).await?;
+        let response = self.ask(method, path, HeaderMap::new(), Bytes::new(), &mut connection).await?;
         let good = response.status().is_success();
         let mut body = response.into_body();
         while let Some(frame) = body.frame().await {
@@ -126,23 +126,36 @@ impl Client {
         Ok(())
     }
 
+    /// The daemon's answer as it is.
+    ///
+    /// # Errors
+    /// There is none.
+    pub(crate) async fn page(&self, path: &str, headers: HeaderMap) -> Result<Response<Bytes>> {
+        let mut connection = JoinSet::new();
+        let response = self.ask(Method::GET, path, headers, Bytes::new(), &mut connection).await?;
+        let (head, body) = response.into_parts();
+        Ok(Response::from_parts(head, body.collect().await?.to_bytes()))
+    }
+
     async fn ask(
         &self,
         method: Method,
         path: &str,
+        headers: HeaderMap,
         body: Bytes,
         connection: &mut JoinSet<()>,
     ) -> Result<Response<Incoming>> {
         let stream = TcpStream::connect(self.address).await.context("the daemon is gone")?;
         let (mut sender, driver) = handshake(TokioIo::new(stream)).await?;
         connection.spawn(async move { driver.await.ok().unwrap_or_default() });
-        let request = Request::builder()
+        let mut request = Request::builder()
             .method(method)
             .uri(format!("/api/v1/{path}"))
             .header(HOST, format!("localhost:{}", self.address.port()))
             .header(AUTHORIZATION, self.token.header())
             .header(CONTENT_TYPE, "application/json")
             .body(Full::new(body))?;
+        request.headers_mut().extend(headers);
         Ok(sender.send_request(request).await?)
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::request::Parts;
 use http::{HeaderValue, Response, StatusCode, header};
 use karez_api::{Fault, Json};
 use karez_connectors::net::login::{Account, DeviceLogin, OAuthAccount, Outcome};
@@ -14,17 +15,18 @@ use serde_json::json;
 use tokio::sync::mpsc;
 
 use super::Admin;
-use super::api::{failed, ok};
+use super::api::{failed, missing, ok};
 use super::connections::no_connection;
 use super::handler::whole;
 use crate::fleet::Fleet;
-use crate::ingress::{CALLBACK, start_url};
+use crate::ingress::{CALLBACK, is_about_log_ins, log_in, start_url};
 use crate::server::{Payload, error};
 
 /// How often the outcome is looked for.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// Begins a log-in; `query` may say `device` (a code is shown) and `any` (another account than before is fine).
+/// Begins a log-in; `query` may say `device` (a code is shown), `any` (another account than before is fine), and
+/// `loopback=PORT` (whoever asks passes on what a browser wants of that port of their machine).
 pub(super) async fn begin(admin: &Admin, name: &str, query: &str) -> Response<Payload> {
     let says = |word: &str| query.split('&').any(|part| part == word);
     let account = if says("any") { Account::Any } else { Account::Same };
@@ -39,7 +41,14 @@ pub(super) async fn begin(admin: &Admin, name: &str, query: &str) -> Response<Pa
     match of.grant() {
         Grant::DeviceCode => device(Arc::clone(&admin.fleet), &of, account).await,
         Grant::AuthorizationCode if says("device") => device(Arc::clone(&admin.fleet), &of, account).await,
-        Grant::AuthorizationCode => browser(admin, &of, account),
+        Grant::AuthorizationCode => match way(admin, &of, query) {
+            Some((base, redirect_url)) => browser(&admin.fleet, &of, account, &base, &redirect_url),
+            None => {
+                let message =
+                    "this run has no listener that a browser could come back to; use --loopback or --device";
+                whole(error(StatusCode::CONFLICT, "no_listener", message))
+            }
+        },
         _ => {
             let message = format!("connection {name} gets its tokens by itself: nobody has to log in");
             whole(error(StatusCode::CONFLICT, "no_log_in", &message))
@@ -76,18 +85,42 @@ fn shown(login: &DeviceLogin) -> Json {
     })
 }
 
-fn browser(admin: &Admin, of: &OAuthAccount, account: Account) -> Response<Payload> {
-    let fleet = Arc::clone(&admin.fleet);
-    if admin.public_url.is_empty() {
-        let message = "this run has no listener that a browser could come back to; use --device";
-        return whole(error(StatusCode::CONFLICT, "no_listener", message));
+/// Where the browser begins, and where it comes back to.
+fn way(admin: &Admin, of: &OAuthAccount, query: &str) -> Option<(String, String)> {
+    let port = query.split('&').find_map(|part| part.strip_prefix("loopback=")?.parse::<u16>().ok());
+    if let Some(port) = port {
+        // A native app (RFC 8252 §7.3): what the file says of it is about the listener of webhooks.
+        let base = format!("http://127.0.0.1:{port}");
+        let redirect_url = format!("{base}{CALLBACK}");
+        return Some((base, redirect_url));
     }
-    let redirect_url = format!("{}{CALLBACK}", admin.public_url);
-    let invitation = match fleet.connections.logins().invite(of, &redirect_url, account) {
+    let base = Some(admin.public_url.clone()).filter(|base| !base.is_empty())?;
+    let redirect_url = of.redirect_url().map_or_else(|| format!("{base}{CALLBACK}"), str::to_owned);
+    Some((base, redirect_url))
+}
+
+/// What a browser asked of whoever began a log-in on another machine.
+pub(super) async fn passed_on(fleet: &Fleet, head: &Parts, path: &str) -> Response<Payload> {
+    let path = format!("/{path}");
+    match is_about_log_ins(&path) {
+        true => whole(log_in(fleet.connections.logins(), head, &path).await),
+        false => missing("no such page"),
+    }
+}
+
+fn browser(
+    fleet: &Arc<Fleet>,
+    of: &OAuthAccount,
+    account: Account,
+    base: &str,
+    redirect_url: &str,
+) -> Response<Payload> {
+    let fleet = Arc::clone(fleet);
+    let invitation = match fleet.connections.logins().invite(of, redirect_url, account) {
         Ok(invitation) => invitation,
         Err(fault) => return refused(&fault),
     };
-    let url = start_url(&admin.public_url, invitation.ticket.expose());
+    let url = start_url(base, invitation.ticket.expose());
     let begun = json!({"url": url, "expires_in": invitation.expires_in.as_secs()});
     lines(|to| async move {
         if !send(&to, &begun).await {

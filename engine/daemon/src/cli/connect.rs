@@ -1,5 +1,9 @@
 //! `karez connect`: a human logs in for a connection of a running daemon.
 
+mod loopback;
+
+use std::sync::Arc;
+
 use anyhow::{Result, bail};
 use http::Method;
 use karez_api::Json;
@@ -8,6 +12,7 @@ use super::Exit;
 use crate::admin::{Client, encoded};
 use crate::console;
 use crate::settings::Settings;
+use loopback::Loopback;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Connect {
@@ -16,6 +21,10 @@ pub(crate) struct Connect {
     /// Show a code to type elsewhere, for machines without a browser
     #[arg(long)]
     device: bool,
+    /// Let the browser come back to a port of this machine, where it cannot reach the daemon's listener; the daemon
+    /// does the rest. Any free port, unless the other system must know it
+    #[arg(long, value_name = "PORT", num_args = 0..=1, require_equals = true, default_missing_value = "0", conflicts_with = "device")]
+    loopback: Option<u16>,
     /// Open the address in this machine's browser, too
     #[arg(long, conflicts_with = "device")]
     open: bool,
@@ -25,12 +34,18 @@ pub(crate) struct Connect {
 }
 
 pub(super) async fn perform(connect: Connect, settings: Settings) -> Result<Exit> {
-    let client = Client::expect(&settings).await?;
+    let client = Arc::new(Client::expect(&settings).await?);
     let words = [("device", connect.device), ("any", connect.any_account)];
-    let query: Vec<&str> = words.iter().filter(|(_, said)| *said).map(|(word, _)| *word).collect();
+    let words = words.into_iter().filter(|(_, said)| *said).map(|(word, _)| word.to_owned());
+    let mut query: Vec<String> = words.collect();
+    let loopback = match connect.loopback {
+        Some(port) => Some(Loopback::open(port, Arc::clone(&client)).await?),
+        None => None,
+    };
+    query.extend(loopback.as_ref().map(|loopback| format!("loopback={}", loopback.port)));
     let path = format!("connections/{}/log-in?{}", encoded(&connect.connection), query.join("&"));
     let mut ended = None;
-    client
+    let told = client
         .stream(Method::POST, &path, |line| {
             let told: Json = serde_json::from_slice(line)?;
             match (told["error"].as_str(), &told["done"]) {
@@ -40,7 +55,11 @@ pub(super) async fn perform(connect: Connect, settings: Settings) -> Result<Exit
             }
             Ok(())
         })
-        .await?;
+        .await;
+    if let Some(loopback) = loopback {
+        loopback.close().await;
+    }
+    told?;
     let Some(done) = ended else { bail!("the daemon ended before the log-in did") };
     let who = done["subject"].as_str().map_or(String::new(), |subject| format!(" as {subject}"));
     console::line(&format!("{} is logged in{who}", connect.connection))?;

@@ -142,6 +142,7 @@ enum Command {
     ///
     /// The daemon runs and keeps the tokens, encrypted; the browser comes back to its listener of webhooks
     /// (`public_url`/oauth/callback, or the listener itself), which the other system must know as redirect address.
+    /// With --loopback it comes back to http://127.0.0.1:PORT/oauth/callback on the machine of this command.
     Connect(connect::Connect),
     /// Know and try connections and their providers: list, test, log-out, providers, show
     #[command(subcommand)]

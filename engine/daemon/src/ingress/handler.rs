@@ -140,8 +140,8 @@ impl Ingress {
 
     async fn answer(&self, request: Request<Incoming>, peer: Peer) -> Response<Bytes> {
         if log_in::is_about(request.uri().path()) {
-            let logins = self.connections.logins();
-            return log_in::answer(logins, request.method(), request.uri(), request.headers()).await;
+            let (head, _) = request.into_parts();
+            return log_in::answer(self.connections.logins(), &head, head.uri.path()).await;
         }
         let endpoint = match self.endpoint_soon(request.uri().path()).await {
             Ok(endpoint) => endpoint,

@@ -1,9 +1,11 @@
 //! Log-ins of connections on the listener of webhooks: `/oauth/start/TICKET` sends a browser to the authorization
-//! server, `/oauth/callback` is where it comes back. What a log-in is, is the connections' business.
+//! server, `/oauth/callback` is where it comes back. What a log-in is, is the connections' business. A browser that
+//! cannot reach this listener has `karez connect --loopback` pass its requests on.
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, COOKIE, HeaderValue, LOCATION, REFERRER_POLICY, SET_COOKIE};
-use http::{HeaderMap, Method, Response, StatusCode, Uri};
+use http::request::Parts;
+use http::{HeaderMap, Method, Response, StatusCode};
 use karez_api::{Class, Fault};
 use karez_connectors::net::login::Logins;
 
@@ -16,22 +18,18 @@ pub(crate) fn start_url(base: &str, ticket: &str) -> String {
 }
 
 /// Whether a path is about log-ins, so that no pipeline has it.
-pub(super) fn is_about(path: &str) -> bool {
+pub(crate) fn is_about(path: &str) -> bool {
     path == CALLBACK || path.starts_with(START)
 }
 
-pub(super) async fn answer(
-    logins: &Logins,
-    method: &Method,
-    uri: &Uri,
-    headers: &HeaderMap,
-) -> Response<Bytes> {
-    if *method != Method::GET {
+/// `path` is one that is about log-ins.
+pub(crate) async fn answer(logins: &Logins, head: &Parts, path: &str) -> Response<Bytes> {
+    if head.method != Method::GET {
         return page(StatusCode::METHOD_NOT_ALLOWED, "A log-in is a page to open in a browser.");
     }
-    match uri.path().strip_prefix(START) {
+    match path.strip_prefix(START) {
         Some(ticket) => start(logins, ticket).await,
-        None => finish(logins, uri.query().unwrap_or_default(), headers).await,
+        None => finish(logins, head.uri.query().unwrap_or_default(), &head.headers).await,
     }
 }
 

@@ -50,6 +50,8 @@ pub(crate) struct Limits {
 impl Limits {
     pub(crate) const INGRESS: Self =
         Self { connections: 4_096, header_time: Duration::from_secs(10), header_bytes: 64 << 10 };
+    pub(crate) const LOOPBACK: Self =
+        Self { connections: 16, header_time: Duration::from_secs(10), header_bytes: 32 << 10 };
     pub(crate) const ADMIN: Self =
         Self { connections: 256, header_time: Duration::from_secs(10), header_bytes: 16 << 10 };
 }
