@@ -4,7 +4,8 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, Stdio};
 
 use karez_tests::{
-    Connection, Daemon, Folder, OAuthServer, Oddities, Receiver, Reply, Request, Slip, eventually, json,
+    Connection, Daemon, Folder, Launch, OAuthServer, Oddities, PATIENCE, Receiver, Reply, Request, Slip,
+    eventually, json, send, test_build,
 };
 
 /// A folder with a master key, a connection to `api` whose tokens come from `server`, and a pipeline that uses it.
@@ -208,4 +209,49 @@ fn a_daemon_that_is_killed_before_a_token_came_asks_again_once() {
     assert_eq!(server.counts().families_revoked, 0);
     assert_eq!(server.counts().token_calls, 2);
     assert_eq!(far_end.taken().len(), 1);
+}
+
+/// At each write of the store, just before it is durable and just after: the intent to spend a refresh token, then what
+/// came for it.
+#[test]
+fn a_daemon_that_dies_between_a_token_and_its_use_loses_none() {
+    for (point, is_written) in [("progress::before_flush", false), ("crash::progress_synced", true)] {
+        let mut died_with_a_token = 0;
+        for number in 0..100 {
+            let server = OAuthServer::start_with(Oddities { grace: true, ..Oddities::default() });
+            let far_end = Receiver::start();
+            let grant = format!("grant: refresh_token\n        refresh_token: {}", server.log_in());
+            let launch = Launch { binary: Some(test_build()), ..Launch::default() };
+            let mut daemon = Daemon::prepare(folder(&server, &far_end.url(""), &grant), launch);
+            daemon.launch().set("FAILPOINTS", &format!("{point}={number}*off->panic"));
+            let event = Request::post("/webhooks/in", json!({"id": 1}));
+            // Where it dies before it is ready, nothing is asked of it.
+            let accepted = daemon.try_restart(PATIENCE).is_ok()
+                && send(daemon.ingress(), &event).is_ok_and(|answer| answer.status == 200);
+            if accepted {
+                eventually("it dies or is done", || !daemon.is_running() || !far_end.taken().is_empty());
+            }
+            if daemon.is_running() {
+                break;
+            }
+            let has_come = server.counts().token_calls == 1;
+            assert!(far_end.taken().is_empty(), "nothing is used before it is written");
+            daemon.end();
+            daemon.launch().unset("FAILPOINTS");
+            daemon.restart();
+            if !accepted {
+                daemon.post("/webhooks/in", &json!({"id": 1}));
+            }
+            daemon.drained("orders");
+            let counts = server.counts();
+            assert_eq!((counts.reused, counts.families_revoked), (0, 0), "{point} {number}: {counts:?}");
+            assert!(!far_end.taken().is_empty());
+            if has_come {
+                died_with_a_token += 1;
+                let calls = if is_written { 1 } else { 2 };
+                assert_eq!(counts.token_calls, calls, "{point} {number}: {counts:?}");
+            }
+        }
+        assert_eq!(died_with_a_token, 1, "{point}");
+    }
 }

@@ -156,6 +156,18 @@ impl Output {
     }
 }
 
+/// The binary with crash points and planted bugs, which `FAILPOINTS` switches on.
+///
+/// # Panics
+/// There is none beside [`binary`].
+#[must_use]
+pub fn test_build() -> PathBuf {
+    let binary = binary().with_file_name("karez-failpoints");
+    let how = "run tests/run, or `cargo build -p karez --features failpoints` and copy karez to it";
+    assert!(binary.exists(), "{} is missing: {how}", binary.display());
+    binary
+}
+
 /// The binary under test, which cargo puts beside the folder of the tests, or beside a program that is none.
 #[must_use]
 pub fn binary() -> PathBuf {

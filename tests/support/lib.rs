@@ -18,7 +18,7 @@ mod sdks;
 mod wait;
 
 pub use daemon::Daemon;
-pub use folder::{Folder, Output, binary};
+pub use folder::{Folder, Output, binary, test_build};
 pub use http::{Answer, Connection, Request, send};
 pub use launch::Launch;
 pub use load::{Load, Sent};
