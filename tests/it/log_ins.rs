@@ -155,6 +155,29 @@ fn the_file_says_where_a_browser_comes_back_to_unless_it_is_this_machine() {
 }
 
 #[test]
+fn what_was_learnt_as_somebody_else_counts_no_more_after_a_log_in() {
+    let server = OAuthServer::start();
+    let folder = folder(&server, &server.url("/api"), "grant: authorization_code");
+    let asks = "source: {webhook: {path: /ask, verify: {none: {reason: test}}}}\n\
+                steps:\n  - enrich: {http: {connection: crm, path: /who}, into: $.who, cache: {key: who, ttl: 1h}}\n\
+                sink: {files: {path: out.ndjson}}\n";
+    folder.pipeline("asks", asks);
+    let daemon = Daemon::start(folder);
+    for log_ins in 1..=2 {
+        let (url, mut command) = connect(&daemon, &[]);
+        let (_, there, cookie) = open(&url, None);
+        let (_, back, _) = open(&there.unwrap(), None);
+        assert_eq!(open(&back.unwrap(), cookie.as_deref()).0, 200);
+        assert!(command.wait().unwrap().success());
+        for _ in 0..3 {
+            daemon.post("/webhooks/ask", &json!({"id": 1}));
+            daemon.drained("asks");
+        }
+        assert_eq!(server.counts().api_accepted, log_ins);
+    }
+}
+
+#[test]
 fn nobody_is_asked_to_log_in_where_tokens_come_without() {
     let server = OAuthServer::start();
     let daemon = Daemon::start(folder(&server, &server.url("/api"), "grant: client_credentials"));

@@ -23,6 +23,7 @@ use crate::auth::{Credentials, Stamp};
 use crate::metrics::Metrics;
 use crate::transport::{Carrier, place};
 use crate::{Failure, Request, Response};
+use cache::Ask;
 pub(crate) use cache::{Cache, address as redis_address};
 pub use circuit::CircuitState;
 pub(crate) use circuit::{Circuit, Pass};
@@ -56,6 +57,18 @@ pub(crate) struct Layers {
     pub(crate) follows: bool,
 }
 
+/// What lies behind the cache.
+struct Beyond<'l> {
+    layers: &'l Layers,
+    deadline: &'l Deadline,
+}
+
+impl Ask for Beyond<'_> {
+    async fn ask(self, request: Cow<'_, Request>) -> Result<Response, Failure> {
+        self.layers.persistent(&request, self.deadline).await
+    }
+}
+
 /// What came of one request.
 struct Attempt {
     outcome: Result<Response, Refusal>,
@@ -70,12 +83,12 @@ impl Layers {
         self.cached(request, &deadline).await
     }
 
-    async fn cached<'a>(&self, request: &'a Request, deadline: &Deadline) -> Result<Response, Failure> {
+    async fn cached(&self, request: &Request, deadline: &Deadline) -> Result<Response, Failure> {
         if !self.cache.concerns(request) {
             return self.persistent(request, deadline).await;
         }
-        let send = |request: Cow<'a, Request>| async move { self.persistent(&request, deadline).await };
-        self.cache.call(request, &self.metrics.cache, send).await
+        let beyond = Beyond { layers: self, deadline };
+        self.cache.call(request, deadline, &self.metrics.cache, beyond).await
     }
 
     /// Tries again what may be tried again.

@@ -17,6 +17,8 @@ use karez_api::{
 use karez_net::{Connection, Effect, Failure, Reuse, place};
 use schemars::JsonSchema;
 use serde::Deserialize;
+use serde_json::json;
+use sha2::{Digest as _, Sha256};
 
 use super::body::Payload;
 use super::request::{Address, Request, Settings};
@@ -79,6 +81,15 @@ struct Ask {
     allow_private: Vec<String>,
 }
 
+impl Ask {
+    /// The same for all that ask in the same way, in whichever pipeline: a connection's answers are kept in one place,
+    /// and a user's number may be an order's, too.
+    fn scope(&self) -> String {
+        let asked = json!([self.method, self.url, self.path, self.headers, self.query, self.body]);
+        hex::encode(&Sha256::digest(asked.to_string())[..8])
+    }
+}
+
 fn get() -> String {
     "GET".into()
 }
@@ -130,7 +141,7 @@ impl SinkSpec for Enrich {
         let pick = self.pick.as_ref().map(|setting| cx.value(&root.field("pick"), setting));
         let cache = self.cache.as_ref().map(|keys| {
             let key = cx.text(&root.field("cache").field("key"), &keys.key, Escape::None)?;
-            Some((key, keys.ttl.0))
+            Some(Cached { scope: self.http.scope(), key, ttl: keys.ttl.0 })
         });
         Some(Box::new(Plan(Arc::new(Asking {
             request: request?,
@@ -147,8 +158,14 @@ struct Asking {
     request: Request,
     into: Place,
     pick: Option<Value>,
-    cache: Option<(Text, Duration)>,
+    cache: Option<Cached>,
     on_missing: OnMissing,
+}
+
+struct Cached {
+    scope: String,
+    key: Text,
+    ttl: Duration,
 }
 
 impl Asking {
@@ -227,7 +244,9 @@ struct Question {
 impl EnrichSink {
     fn question(&self, record: &Record) -> Result<Question, Fault> {
         let reuse = match &self.asking.cache {
-            Some((key, ttl)) => Reuse::For { key: key.eval(record)?, ttl: *ttl },
+            Some(Cached { scope, key, ttl }) => {
+                Reuse::For { key: format!("{scope} {}", key.eval(record)?), ttl: *ttl }
+            }
             None => Reuse::Connection,
         };
         Ok(Question {

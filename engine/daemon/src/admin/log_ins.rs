@@ -38,11 +38,13 @@ pub(super) async fn begin(admin: &Admin, name: &str, query: &str) -> Response<Pa
         let message = format!("connection {name} has no log-in: its credentials stand in its file");
         return whole(error(StatusCode::CONFLICT, "no_log_in", &message));
     };
-    match of.grant() {
-        Grant::DeviceCode => device(Arc::clone(&admin.fleet), &of, account).await,
-        Grant::AuthorizationCode if says("device") => device(Arc::clone(&admin.fleet), &of, account).await,
-        Grant::AuthorizationCode => match way(admin, &of, query) {
-            Some((base, redirect_url)) => browser(&admin.fleet, &of, account, &base, &redirect_url),
+    let way = way(admin, &of, query);
+    let log_in = LogIn { fleet: Arc::clone(&admin.fleet), connection, of, account };
+    match log_in.of.grant() {
+        Grant::DeviceCode => log_in.device().await,
+        Grant::AuthorizationCode if says("device") => log_in.device().await,
+        Grant::AuthorizationCode => match way {
+            Some((base, redirect_url)) => log_in.browser(&base, &redirect_url),
             None => {
                 let message =
                     "this run has no listener that a browser could come back to; use --loopback or --device";
@@ -62,20 +64,65 @@ fn open(fleet: &Fleet, name: &str) -> Result<Arc<Connection>, Box<Response<Paylo
     fleet.connections.open(checked).map_err(|fault| Box::new(failed(&fault.to_string())))
 }
 
-async fn device(fleet: Arc<Fleet>, of: &OAuthAccount, account: Account) -> Response<Payload> {
-    let login = match fleet.connections.logins().device(of, account).await {
-        Ok(login) => login,
-        Err(fault) => return refused(&fault),
-    };
-    lines(|to| async move {
-        if send(&to, &shown(&login)).await {
-            let outcome = login.wait().await;
-            go_on(&fleet, outcome.is_ok()).await;
-            let told =
-                outcome.map_or_else(|fault| json!({"error": fault.message()}), |done| json!({"done": done}));
+/// Who logs in where.
+struct LogIn {
+    fleet: Arc<Fleet>,
+    connection: Arc<Connection>,
+    of: OAuthAccount,
+    account: Account,
+}
+
+impl LogIn {
+    async fn device(self) -> Response<Payload> {
+        let login = match self.fleet.connections.logins().device(&self.of, self.account).await {
+            Ok(login) => login,
+            Err(fault) => return refused(&fault),
+        };
+        lines(|to| async move {
+            if send(&to, &shown(&login)).await {
+                let told = match login.wait().await {
+                    Ok(done) => {
+                        self.go_on().await;
+                        json!({"done": done})
+                    }
+                    Err(fault) => json!({"error": fault.message()}),
+                };
+                send(&to, &told).await;
+            }
+        })
+    }
+
+    fn browser(self, base: &str, redirect_url: &str) -> Response<Payload> {
+        let logins = self.fleet.connections.logins();
+        let invitation = match logins.invite(&self.of, redirect_url, self.account) {
+            Ok(invitation) => invitation,
+            Err(fault) => return refused(&fault),
+        };
+        let url = start_url(base, invitation.ticket.expose());
+        let begun = json!({"url": url, "expires_in": invitation.expires_in.as_secs()});
+        lines(|to| async move {
+            if !send(&to, &begun).await {
+                return;
+            }
+            let told = match outcome(&self.fleet.connections, invitation.ticket.expose(), &to).await {
+                Outcome::Done(done) => {
+                    self.go_on().await;
+                    json!({"done": done})
+                }
+                Outcome::Failed { why } => json!({"error": why}),
+                Outcome::Waiting | Outcome::Unknown => json!({"error": "nobody logged in within 10 minutes"}),
+            };
             send(&to, &told).await;
+        })
+    }
+
+    /// What was learnt as somebody else counts no more, and records that wait for the log-in need not wait any longer.
+    async fn go_on(&self) {
+        self.connection.forget().await;
+        for running in self.fleet.pipelines().values() {
+            running.pipeline.unblock().await;
         }
-    })
+    }
 }
 
 fn shown(login: &DeviceLogin) -> Json {
@@ -108,35 +155,6 @@ pub(super) async fn passed_on(fleet: &Fleet, head: &Parts, path: &str) -> Respon
     }
 }
 
-fn browser(
-    fleet: &Arc<Fleet>,
-    of: &OAuthAccount,
-    account: Account,
-    base: &str,
-    redirect_url: &str,
-) -> Response<Payload> {
-    let fleet = Arc::clone(fleet);
-    let invitation = match fleet.connections.logins().invite(of, redirect_url, account) {
-        Ok(invitation) => invitation,
-        Err(fault) => return refused(&fault),
-    };
-    let url = start_url(base, invitation.ticket.expose());
-    let begun = json!({"url": url, "expires_in": invitation.expires_in.as_secs()});
-    lines(|to| async move {
-        if !send(&to, &begun).await {
-            return;
-        }
-        let outcome = outcome(&fleet.connections, invitation.ticket.expose(), &to).await;
-        go_on(&fleet, matches!(outcome, Outcome::Done(_))).await;
-        let told = match outcome {
-            Outcome::Done(done) => json!({"done": done}),
-            Outcome::Failed { why } => json!({"error": why}),
-            Outcome::Waiting | Outcome::Unknown => json!({"error": "nobody logged in within 10 minutes"}),
-        };
-        send(&to, &told).await;
-    })
-}
-
 /// Waits for the browser, as long as whoever asked does.
 async fn outcome(connections: &Connections, ticket: &str, to: &mpsc::Sender<Bytes>) -> Outcome {
     loop {
@@ -147,15 +165,6 @@ async fn outcome(connections: &Connections, ticket: &str, to: &mpsc::Sender<Byte
         tokio::select! {
             () = to.closed() => return Outcome::Unknown,
             () = tokio::time::sleep(LOOK) => {}
-        }
-    }
-}
-
-/// Records that wait for the log-in need not wait any longer.
-async fn go_on(fleet: &Fleet, logged_in: bool) {
-    if logged_in {
-        for running in fleet.pipelines().values() {
-            running.pipeline.unblock().await;
         }
     }
 }

@@ -128,7 +128,7 @@ impl Live {
             return Ok(());
         }
         let message = format!(
-            "connection {} was logged in as {} and would be {} now: log in as before, or with `--force` to change it",
+            "connection {} was logged in as {} and would be {} now: log in as before, or with `--any-account` to change it",
             self.client.name, before.subject, now.subject
         );
         Err(Fault::auth(message).with_code("other_account"))

@@ -2,11 +2,11 @@
 //! Only of requests that change nothing; a request that changes something makes them forget what stood there.
 
 mod entry;
+mod flights;
 mod memory;
 mod redis;
 
 use std::borrow::Cow;
-use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -15,10 +15,12 @@ use http::{HeaderMap, HeaderName, Method, StatusCode, header};
 use http_cache_semantics::{AfterResponse, BeforeRequest};
 use karez_api::Clock;
 
+use super::deadline::Deadline;
 use crate::metrics::CacheMetrics;
 use crate::spec::CacheSpec;
 use crate::{Failure, Request, Response, Reuse};
 use entry::{Asked, Entry, Rule};
+use flights::{Flights, Turn};
 use memory::Memory;
 use redis::Redis;
 pub(crate) use redis::address;
@@ -35,7 +37,13 @@ pub(crate) struct Cache {
     /// Whether answers are kept that nobody asked to keep.
     by_itself: bool,
     ttl: Option<Duration>,
+    flights: Flights,
     clock: Arc<dyn Clock>,
+}
+
+/// Asks the far end.
+pub(super) trait Ask: Send {
+    fn ask(self, request: Cow<'_, Request>) -> impl Future<Output = Result<Response, Failure>> + Send;
 }
 
 enum Store {
@@ -55,7 +63,7 @@ impl Cache {
             None => Store::Memory(Memory::new(usize::try_from(size).unwrap_or(usize::MAX))),
         };
         let ttl = spec.and_then(|spec| spec.ttl).map(|ttl| ttl.0);
-        Ok(Self { store, by_itself: spec.is_some(), ttl, clock })
+        Ok(Self { store, by_itself: spec.is_some(), ttl, flights: Flights::default(), clock })
     }
 
     /// Whether a request has anything to do with it.
@@ -64,22 +72,19 @@ impl Cache {
     }
 
     /// An answer of before if one will do, else that of `send`.
-    pub(crate) async fn call<'a, F, S>(
+    pub(super) async fn call(
         &self,
-        request: &'a Request,
+        request: &Request,
+        deadline: &Deadline,
         metrics: &CacheMetrics,
-        send: F,
-    ) -> Result<Response, Failure>
-    where
-        F: FnOnce(Cow<'a, Request>) -> S,
-        S: Future<Output = Result<Response, Failure>>,
-    {
+        send: impl Ask,
+    ) -> Result<Response, Failure> {
         if !request.method.is_safe() {
             return self.change(request, send).await;
         }
-        let Some((key, rule)) = self.rule(request) else { return send(Cow::Borrowed(request)).await };
+        let Some((key, rule)) = self.rule(request) else { return send.ask(Cow::Borrowed(request)).await };
         match rule {
-            Rule::Until(ttl) => self.timed(key, ttl, request, metrics, send).await,
+            Rule::Until(ttl) => self.timed(key, ttl, request, deadline, metrics, send).await,
             Rule::Standard => self.standard(key, request, metrics, send).await,
         }
     }
@@ -106,18 +111,41 @@ impl Cache {
         }
     }
 
-    async fn timed<'a, F, S>(
+    /// Who asks the same at the same time is answered together.
+    async fn timed(
         &self,
         key: String,
         ttl: Duration,
-        request: &'a Request,
+        request: &Request,
+        deadline: &Deadline,
         metrics: &CacheMetrics,
-        send: F,
-    ) -> Result<Response, Failure>
-    where
-        F: FnOnce(Cow<'a, Request>) -> S,
-        S: Future<Output = Result<Response, Failure>>,
-    {
+        send: impl Ask,
+    ) -> Result<Response, Failure> {
+        loop {
+            let mut flight = match self.flights.turn(&key) {
+                Turn::First(lead) => {
+                    let outcome = self.looked_up(key, ttl, request, metrics, send).await;
+                    lead.tell(&outcome);
+                    return outcome;
+                }
+                Turn::After(flight) => flight,
+            };
+            let told = deadline.within(&*self.clock, flight.told()).await;
+            if let Some(outcome) = told.ok_or_else(|| deadline.not_sent(request))? {
+                metrics.hits.fetch_add(1, Ordering::Relaxed);
+                return outcome;
+            }
+        }
+    }
+
+    async fn looked_up(
+        &self,
+        key: String,
+        ttl: Duration,
+        request: &Request,
+        metrics: &CacheMetrics,
+        send: impl Ask,
+    ) -> Result<Response, Failure> {
         if let Some(entry) = self.get(&key, metrics).await
             && let Some(answer) = entry.within_time(self.clock.now())
         {
@@ -125,29 +153,25 @@ impl Cache {
             return Ok(answer);
         }
         metrics.misses.fetch_add(1, Ordering::Relaxed);
-        let answer = send(Cow::Borrowed(request)).await?;
+        let answer = send.ask(Cow::Borrowed(request)).await?;
         if answer.status.is_success() {
             self.put(key, Entry::timed(&answer, ttl, self.clock.now()), ttl, metrics).await;
         }
         Ok(answer)
     }
 
-    async fn standard<'a, F, S>(
+    async fn standard(
         &self,
         key: String,
-        request: &'a Request,
+        request: &Request,
         metrics: &CacheMetrics,
-        send: F,
-    ) -> Result<Response, Failure>
-    where
-        F: FnOnce(Cow<'a, Request>) -> S,
-        S: Future<Output = Result<Response, Failure>>,
-    {
+        send: impl Ask,
+    ) -> Result<Response, Failure> {
         let old = self.get(&key, metrics).await.filter(|entry| entry.policy.is_some());
         if old.is_none() {
             return self.first(key, request, metrics, send).await;
         }
-        let Some(asked) = Asked::new(request) else { return send(Cow::Borrowed(request)).await };
+        let Some(asked) = Asked::new(request) else { return send.ask(Cow::Borrowed(request)).await };
         let before = old.as_ref().and_then(|old| old.before(&asked, self.clock.now()));
         if let (Some(old), Some(BeforeRequest::Fresh(parts))) = (&old, &before) {
             metrics.hits.fetch_add(1, Ordering::Relaxed);
@@ -160,7 +184,7 @@ impl Cache {
             _ => None,
         };
         let was_conditional = conditional.is_some();
-        let answer = send(conditional.map_or(Cow::Borrowed(request), Cow::Owned)).await?;
+        let answer = send.ask(conditional.map_or(Cow::Borrowed(request), Cow::Owned)).await?;
         let now = self.clock.now();
         if was_conditional
             && answer.status == StatusCode::NOT_MODIFIED
@@ -181,19 +205,15 @@ impl Cache {
     }
 
     /// An answer to a question that was not asked before.
-    async fn first<'a, F, S>(
+    async fn first(
         &self,
         key: String,
-        request: &'a Request,
+        request: &Request,
         metrics: &CacheMetrics,
-        send: F,
-    ) -> Result<Response, Failure>
-    where
-        F: FnOnce(Cow<'a, Request>) -> S,
-        S: Future<Output = Result<Response, Failure>>,
-    {
+        send: impl Ask,
+    ) -> Result<Response, Failure> {
         metrics.misses.fetch_add(1, Ordering::Relaxed);
-        let answer = send(Cow::Borrowed(request)).await?;
+        let answer = send.ask(Cow::Borrowed(request)).await?;
         // Most APIs say nothing of it, and then there is nothing to keep.
         if KEPT_BY.iter().any(|name| answer.headers.contains_key(name))
             && let Some(asked) = Asked::new(request)
@@ -207,16 +227,12 @@ impl Cache {
     }
 
     /// A request that changes something there (RFC 9111 §4.4).
-    async fn change<'a, F, S>(&self, request: &'a Request, send: F) -> Result<Response, Failure>
-    where
-        F: FnOnce(Cow<'a, Request>) -> S,
-        S: Future<Output = Result<Response, Failure>>,
-    {
+    async fn change(&self, request: &Request, send: impl Ask) -> Result<Response, Failure> {
         if !self.by_itself {
-            return send(Cow::Borrowed(request)).await;
+            return send.ask(Cow::Borrowed(request)).await;
         }
         let keys = [format!("GET {}", request.url), format!("HEAD {}", request.url)];
-        let answer = send(Cow::Borrowed(request)).await?;
+        let answer = send.ask(Cow::Borrowed(request)).await?;
         for key in keys {
             match &self.store {
                 Store::Memory(memory) => memory.remove(&key),

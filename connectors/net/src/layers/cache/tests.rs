@@ -41,8 +41,11 @@ impl Rig {
     }
 
     async fn ask(&self, request: Request) -> Response {
-        let send = |request: Cow<'_, Request>| std::future::ready(self.answer(&request));
-        self.cache.call(&request, &self.metrics, send).await.unwrap()
+        self.cache.call(&request, &self.deadline(), &self.metrics, self).await.unwrap()
+    }
+
+    fn deadline(&self) -> Deadline {
+        Deadline::after(Duration::from_secs(30), self.clock.instant())
     }
 
     /// The body says how often it was asked. What was asked for by its tag has not changed.
@@ -70,6 +73,14 @@ impl Rig {
             bodies.push(String::from_utf8(self.ask(request).await.body.to_vec()).unwrap());
         }
         bodies.join(" ")
+    }
+}
+
+impl Ask for &Rig {
+    async fn ask(self, request: Cow<'_, Request>) -> Result<Response, Failure> {
+        // Others have their turn meanwhile.
+        tokio::task::yield_now().await;
+        self.answer(&request)
     }
 }
 
@@ -155,6 +166,41 @@ async fn a_request_can_say_under_which_key_and_how_long() {
 }
 
 #[tokio::test]
+async fn who_asks_the_same_at_the_same_time_is_answered_together() {
+    let rig = Rig::owned_by("crm", None, &[]);
+    let all = || (0..20).map(|number| rig.ask(timed(if number % 2 == 0 { "a" } else { "b" }, 60)));
+    let answers = futures_util::future::join_all(all()).await;
+    assert_eq!(rig.asked.load(Ordering::SeqCst), 2);
+    assert!(answers.iter().step_by(2).all(|answer| answer.body == answers[0].body));
+    assert_eq!(answers.iter().filter(|answer| !answer.cached).count(), 2);
+    // Nobody waits for what nobody asks any more.
+    let mut given_up = Box::pin(rig.ask(timed("c", 60)));
+    assert!(futures_util::poll!(&mut given_up).is_pending());
+    let mut waiting = Box::pin(rig.ask(timed("c", 60)));
+    assert!(futures_util::poll!(&mut waiting).is_pending());
+    drop(given_up);
+    assert_eq!(waiting.await.body, "3");
+}
+
+#[tokio::test]
+async fn a_failure_of_the_way_there_is_nobody_elses_and_a_wait_ends_in_time() {
+    let rig = Rig::owned_by("crm", None, &[]);
+    let broken = Request { reuse: timed("a", 60).reuse, ..at("/broken") };
+    let deadline = rig.deadline();
+    let ask = || rig.cache.call(&broken, &deadline, &rig.metrics, &rig);
+    let (one, other) = tokio::join!(ask(), ask());
+    assert!(one.is_err() && other.is_err());
+    assert_eq!(rig.asked.load(Ordering::SeqCst), 2);
+    let mut slow = Box::pin(ask());
+    assert!(futures_util::poll!(&mut slow).is_pending());
+    let mut late = Box::pin(ask());
+    assert!(futures_util::poll!(&mut late).is_pending());
+    rig.clock.pass(Duration::from_secs(30));
+    let told = late.await.unwrap_err();
+    assert_eq!((told.fault.code(), told.effect), ("timeout", crate::Effect::None));
+}
+
+#[tokio::test]
 async fn a_time_of_the_connection_goes_before_the_headers() {
     let rig = Rig::new(json!({"ttl": "10s"}), &[("cache-control", "no-store")]);
     let never = Request { reuse: Reuse::Never, ..at("/a") };
@@ -167,8 +213,7 @@ async fn a_time_of_the_connection_goes_before_the_headers() {
 async fn failures_and_cookies_are_not_kept() {
     let rig = Rig::new(json!({"ttl": "1h"}), &[("set-cookie", "session=secret")]);
     for _ in 0..2 {
-        let send = |request: Cow<'_, Request>| std::future::ready(rig.answer(&request));
-        assert!(rig.cache.call(&at("/broken"), &rig.metrics, send).await.is_err());
+        assert!(rig.cache.call(&at("/broken"), &rig.deadline(), &rig.metrics, &rig).await.is_err());
     }
     assert_eq!(rig.asked.load(Ordering::SeqCst), 2);
     rig.ask(at("/a")).await;
