@@ -199,6 +199,33 @@ fn what_needs_no_secret_needs_no_key() {
 }
 
 #[test]
+fn without_a_key_nothing_is_stored_and_no_store_is_made() {
+    let folder = Folder::new();
+    let refused = set(&folder, "crm", "x").exits(3).stderr;
+    assert!(refused.contains("no master key to encrypt crm") && refused.contains("new-key"), "{refused}");
+    assert!(!folder.at(".karez").exists());
+}
+
+#[test]
+fn a_pipeline_that_waits_for_the_secret_of_a_provider_starts_when_it_comes() {
+    let folder = keyed();
+    folder.pipeline("hook", "source: {webhook: {path: /hook, verify: {provider: asana, pending: {secret: hook}}}}\nsink: {blackhole: {}}\n");
+    folder.pipeline("orders", "source: {webhook: {path: /orders, verify: {provider: asana, secret: \"${secret:hook}\"}}}\nsink: {blackhole: {}}\n");
+    let daemon = Daemon::start(folder);
+    assert!(daemon.api("GET", "problems").text().contains("hook"));
+    assert_eq!(daemon.status("orders"), Json::Null);
+    let first = Request::post("/webhooks/hook", json!({})).header("X-Hook-Secret", "made-up-by-the-provider");
+    assert_eq!(daemon.send(&first).status, 200);
+    eventually("the pipeline that names it runs", || daemon.status("orders") != Json::Null);
+    let body = json!({"events": []}).to_string();
+    let mut mac = Hmac::<Sha256>::new_from_slice(b"made-up-by-the-provider").unwrap();
+    mac.update(body.as_bytes());
+    let signed = Request::post("/webhooks/orders", &body)
+        .header("X-Hook-Signature", hex::encode(mac.finalize().into_bytes()));
+    eventually("it knows the secret", || daemon.send(&signed).status == 200);
+}
+
+#[test]
 fn names_and_values_are_held_to_their_bounds() {
     let folder = keyed();
     for (name, value) in [("a/b", "x"), ("a b", "x"), ("", "x"), ("a", ""), ("a", "\n")] {

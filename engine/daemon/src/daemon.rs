@@ -24,7 +24,7 @@ use crate::introduction::{Addresses, introduce};
 use crate::load::Loader;
 use crate::memory::Memory;
 use crate::reload::{Manager, Pass};
-use crate::secrets;
+use crate::secrets::{self, Followed};
 use crate::server::{Limits, Server, Serving, Tls};
 use crate::settings::Settings;
 use crate::signals::{Asked, Signals};
@@ -199,7 +199,8 @@ async fn assemble(
     let letters = Arc::new(DeadLetters::open(Arc::clone(memory.progress())).await?);
     let vault = Arc::clone(memory.vault()) as Arc<dyn Vault>;
     let options = net::Options { allow_private: settings.allow_private.clone() };
-    let connections = Arc::new(net::Connections::new(Arc::new(SystemClock), Some(vault), options));
+    let connections = net::Connections::new(Arc::new(SystemClock), Some(Arc::clone(&vault)), options);
+    let connections = Arc::new(connections);
     let fleet = Arc::new(Fleet::new(letters, memory, connections));
     let ingress = Arc::new(Ingress::new(settings.trusted_proxies.clone(), Arc::clone(&fleet.connections)));
     let (reload, reloads) = mpsc::channel(16);
@@ -211,6 +212,7 @@ async fn assemble(
             format!("{scheme}://{address}")
         })
     });
+    let vault = Arc::new(Followed::new(vault, reload.clone()));
     let answers =
         Admin { guard, fleet: Arc::clone(&fleet), ingress: Arc::clone(&ingress), reload, public_url };
     let answers = Arc::new(answers);
@@ -221,6 +223,7 @@ async fn assemble(
         Arc::new(SystemClock),
         &addresses.webhooks.map_or_else(String::new, |address| address.to_string()),
         settings.drain_timeout,
+        vault,
     );
     Ok(Daemon {
         webhooks: webhooks.map(|server| server.begin(Arc::clone(&ingress))),

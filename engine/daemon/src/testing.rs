@@ -42,7 +42,9 @@ impl Inside {
         let loader = Loader::new(vec![folder.path().join("pipelines")]);
         let clock = Arc::new(SystemClock);
         let (fleet_too, ingress_too) = (Arc::clone(&fleet), Arc::clone(&ingress));
-        let manager = Manager::new(loader, fleet_too, ingress_too, clock, "test", Duration::from_secs(5));
+        let vault = Arc::clone(fleet.memory.vault()) as Arc<dyn karez_api::Vault>;
+        let drain = Duration::from_secs(5);
+        let manager = Manager::new(loader, fleet_too, ingress_too, clock, "test", drain, vault);
         Self { folder, fleet, ingress, manager }
     }
 

@@ -133,7 +133,7 @@ impl Vault for EncryptedVault {
     async fn put(&self, name: &str, value: Secret, expect: Expect) -> Result<u64, StoreError> {
         check_size(name, &value)?;
         let keys = self.keys.read().await;
-        let key = keys.current().ok_or_else(|| no_key(name))?;
+        let key = keys.to_encrypt(name)?;
         loop {
             let found = self.find(name).await?;
             let (generation, revision) =

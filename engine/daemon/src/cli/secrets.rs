@@ -111,6 +111,12 @@ async fn by_daemon(command: Secrets, daemon: &Client) -> Result<Exit> {
 async fn by_store(command: Secrets, settings: &Settings) -> Result<Exit> {
     let needs_key = matches!(command, Secrets::Set { .. } | Secrets::RotateKey { .. });
     let keys = if needs_key { read_all(settings).await? } else { Keys::default() };
+    if let Secrets::Set { name } = &command
+        && !karez_store::is_store(&settings.data_dir)
+    {
+        // Before there is a store that holds nothing, and before anybody is asked for a value in vain.
+        keys.to_encrypt(name)?;
+    }
     let value = match &command {
         Secrets::Set { name } => Some(value_of(name)?),
         _ => None,

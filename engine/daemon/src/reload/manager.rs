@@ -68,8 +68,8 @@ impl Manager {
         clock: Arc<dyn Clock>,
         address: &str,
         drain: Duration,
+        vault: Arc<dyn Vault>,
     ) -> Self {
-        let vault = Arc::clone(fleet.memory.vault()) as Arc<dyn Vault>;
         let services = Services {
             progress: Arc::clone(fleet.memory.progress()),
             events: Arc::clone(fleet.memory.events()),

@@ -1,10 +1,12 @@
 //! Secrets as the daemon and the command line deal with them: where master keys come from, whether what is stored can
 //! be read, and what pipeline files are given of it. How it is encrypted is the store's business.
 
+mod followed;
 mod lookup;
 mod master_key;
 mod unlock;
 
+pub(crate) use followed::Followed;
 pub(crate) use lookup::{NamesOnly, Nothing, Read, Secrets};
 pub(crate) use master_key::{KeySource, read_all, write_new};
 pub(crate) use unlock::unlock;

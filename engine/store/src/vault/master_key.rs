@@ -8,10 +8,13 @@ use base64::Engine;
 use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use hmac::{Hmac, KeyInit, Mac};
+use karez_api::StoreError;
 use rand::TryRng;
 use rand::rngs::SysRng;
 use sha2::Sha256;
 use zeroize::Zeroizing;
+
+use super::no_key;
 
 const KEY_BYTES: usize = 32;
 const LENIENT: GeneralPurposeConfig =
@@ -127,6 +130,14 @@ impl Keys {
 
     pub(super) fn current(&self) -> Option<&Arc<MasterKey>> {
         self.current.as_ref()
+    }
+
+    /// The one that encrypts, for `name`.
+    ///
+    /// # Errors
+    /// There is none; the message says how to get one.
+    pub fn to_encrypt(&self, name: &str) -> Result<&Arc<MasterKey>, StoreError> {
+        self.current().ok_or_else(|| no_key(name))
     }
 
     pub(super) fn find(&self, id: KeyId) -> Option<&Arc<MasterKey>> {
