@@ -5,6 +5,7 @@ mod body;
 mod client;
 mod failure;
 mod guard;
+mod packed;
 mod resolver;
 
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use reqwest::{Client, Url};
 
 use crate::spec::TlsSpec;
 use crate::{Effect, Failure, Request, Response};
-use body::{Body, End, tells_its_end, too_large};
+use body::{Body, End, tells_its_end, too_large, torn};
 pub(crate) use client::check;
 pub use failure::place;
 use failure::{chain, failure};
@@ -80,16 +81,17 @@ impl Carrier for Transport {
         let to = || place(&request.method, &request.url);
         let mut sent = reqwest::Request::new(request.method.clone(), request.url.clone());
         *sent.headers_mut() = request.headers.clone();
+        packed::ask(sent.headers_mut());
         if !request.body.is_empty() || request.method == http::Method::POST {
             *sent.body_mut() = Some(request.body.clone().into());
         }
         let mut answer = self.client.execute(sent).await.map_err(|error| failure(&to(), error))?;
         let status = answer.status();
         let tells_its_end = tells_its_end(&answer);
-        let headers = std::mem::take(answer.headers_mut());
+        let mut headers = std::mem::take(answer.headers_mut());
         // Where the status decides, the rest of the answer is read only so that its connection can be used again.
         let decided = request.status_decides || !status.is_success();
-        let mut body = Body::new(&headers, if decided { limit.min(ENOUGH) } else { limit });
+        let mut body = Body::new(&mut headers, if decided { limit.min(ENOUGH) } else { limit });
         let end = tokio::select! {
             end = body.read(&mut answer) => end,
             () = self.clock.sleep(DRAIN), if decided => End::Enough,
@@ -97,8 +99,10 @@ impl Carrier for Transport {
         match end {
             End::Whole => {}
             End::Enough | End::Large if decided => {}
-            End::Broken(_) if !status.is_success() || !tells_its_end => {}
+            End::Broken(_) | End::Torn if !status.is_success() => {}
+            End::Broken(_) if !tells_its_end => {}
             End::Broken(error) => return Err(failure(&to(), error)),
+            End::Torn => return Err(torn(&to())),
             End::Enough | End::Large => return Err(too_large(&to(), limit)),
         }
         Ok(Response { status, headers, body: body.finish(), cached: false })

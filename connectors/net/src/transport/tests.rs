@@ -127,3 +127,36 @@ fn what_cannot_be_used_of_certificates_is_told_with_its_place() {
     check(Some(&of_another), None, &mut problems);
     assert_eq!(problems[0].message, "belongs to another key than `key`");
 }
+
+/// A server that says `head`, then a part of `body`, and is gone.
+async fn breaks_off(head: &'static str, body: Vec<u8>) -> Url {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap()).parse().unwrap();
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut asked = [0; 1024];
+        stream.read(&mut asked).await.unwrap();
+        let head = format!("HTTP/1.1 200 OK\r\n{head}\r\n\r\n").replace("LENGTH", &body.len().to_string());
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.write_all(&body[..body.len() / 2]).await.unwrap();
+    });
+    url
+}
+
+#[tokio::test]
+async fn an_answer_that_breaks_off_is_none_packed_or_not() {
+    let lines = (0..20_000).map(|line| format!("{{\"line\":{line}}}\n")).collect::<String>();
+    let mut packer = GzEncoder::new(Vec::new(), Compression::best());
+    packer.write_all(lines.as_bytes()).unwrap();
+    for (head, body) in [
+        ("content-length: LENGTH", lines.clone().into_bytes()),
+        ("content-encoding: gzip\r\ncontent-length: LENGTH", packer.finish().unwrap()),
+    ] {
+        let url = breaks_off(head, body).await;
+        let failure =
+            transport(&["127.0.0.1"]).send(&get(url), 1 << 20).await.map(|answer| answer.body.len());
+        let failure = failure.unwrap_err();
+        assert_eq!((failure.fault.class(), failure.effect), (Class::Connection, Effect::Unknown), "{head}");
+    }
+}
