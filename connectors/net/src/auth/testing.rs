@@ -98,7 +98,11 @@ impl Carrier for Answers {
     }
 }
 
-pub(super) fn credentials(spec: &Json, clock: Arc<SetClock>, carrier: Arc<Answers>) -> Arc<dyn Credentials> {
+pub(super) fn credentials(
+    spec: &Json,
+    clock: Arc<impl Clock + 'static>,
+    carrier: Arc<impl Carrier + 'static>,
+) -> Arc<dyn Credentials> {
     let cx = Build {
         name: "crm".into(),
         base: Some("https://a.example/api/".parse().unwrap()),
@@ -117,6 +121,6 @@ pub(super) fn credentials(spec: &Json, clock: Arc<SetClock>, carrier: Arc<Answer
 /// A request with credentials that need nothing for it.
 pub(super) async fn applied(spec: &Json, mut request: Request) -> Request {
     let clock = SetClock::at(1_000_000);
-    credentials(spec, clock, Arc::default()).apply(&mut request).await.unwrap();
+    credentials(spec, clock, Arc::<Answers>::default()).apply(&mut request).await.unwrap();
     request
 }

@@ -4,9 +4,10 @@
 use std::time::Duration;
 
 use http::StatusCode;
-use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::header::CONTENT_TYPE;
 use karez_api::{Class, Fault, Json, Millis};
 
+use crate::told::retry_after;
 use crate::{Effect, Failure, Response};
 
 const LONGEST_CODE: usize = 64;
@@ -79,7 +80,7 @@ impl Refusal {
     /// An answer that yields no token. `said` is what was found in its body.
     pub(crate) fn judge(answer: &Response, said: Option<Said>, now: Millis) -> Self {
         let status = answer.status;
-        let retry_after = retry_after(answer, now);
+        let retry_after = retry_after(&answer.headers, now).map(|wait| wait.min(MOST_PATIENCE));
         if status == StatusCode::TOO_MANY_REQUESTS {
             let fault = Fault::rate_limit("the token endpoint asks for patience (429)", retry_after);
             return Self::Passing { fault, effect: Effect::None, code: String::new() };
@@ -179,23 +180,11 @@ fn shown(text: &str, most: usize) -> String {
         .to_owned()
 }
 
-/// RFC 9110 §10.2.3: seconds or a date.
-pub(crate) fn retry_after(answer: &Response, now: Millis) -> Option<Duration> {
-    let text = answer.headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    let wait = match text.parse::<u64>() {
-        Ok(seconds) => Duration::from_secs(seconds),
-        Err(_) => {
-            let at = httpdate::parse_http_date(text).ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
-            at.saturating_sub(Duration::from_millis(now.0))
-        }
-    };
-    Some(wait.min(MOST_PATIENCE))
-}
-
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
     use http::HeaderMap;
+    use http::header::RETRY_AFTER;
 
     use super::*;
 

@@ -12,13 +12,14 @@ use super::class_of;
 use crate::auth::{expiry, fixed};
 use crate::pick::{self, Pick, Seen};
 use crate::spec::{ExpiryFormat, Session};
+use crate::told::retry_after;
 use crate::transport::Carrier;
 use crate::{Request, Response, Reuse};
 
 /// Most bytes of an answer that are read.
 const LARGEST: usize = 1 << 20;
 /// Longest that a log-in may take.
-const TIMEOUT: Duration = Duration::from_secs(30);
+pub(super) const TIMEOUT: Duration = Duration::from_secs(30);
 
 pub(super) struct LogIn {
     request: Request,
@@ -91,22 +92,12 @@ fn refusal(answer: &Response, now: Millis) -> Fault {
         status if status.is_redirection() => "a redirect, which is not followed with credentials".to_owned(),
         status => format!("status {}", status.as_u16()),
     };
-    let wait = answer.headers.get(header::RETRY_AFTER).and_then(|wait| retry_after(wait, now));
+    let wait = retry_after(&answer.headers, now);
     let code = match status {
         StatusCode::TOO_MANY_REQUESTS => "rate_limit".to_owned(),
         status => format!("http_{}", status.as_u16()),
     };
     Fault::new(class_of(status), code, format!("the log-in was answered with {what}")).with_retry_after(wait)
-}
-
-/// RFC 9110 §10.2.3: seconds or a date.
-fn retry_after(value: &HeaderValue, now: Millis) -> Option<Duration> {
-    let text = value.to_str().ok()?.trim();
-    if let Ok(seconds) = text.parse::<u32>() {
-        return Some(Duration::from_secs(seconds.into()));
-    }
-    let at = httpdate::parse_http_date(text).ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
-    Some(at.saturating_sub(Duration::from_millis(now.0)))
 }
 
 fn request(spec: &Session, base: Option<&Url>) -> Result<Request, String> {
@@ -136,7 +127,7 @@ fn request(spec: &Session, base: Option<&Url>) -> Result<Request, String> {
         url: address(spec, base)?,
         headers,
         body,
-        timeout: Some(TIMEOUT),
+        timeout: None,
         retries: false,
         reuse: Reuse::Never,
         accepts: None,

@@ -17,7 +17,7 @@ use super::{AuthMetrics, AuthStatus, Build, Credentials, Spot, Stamp};
 use crate::spec::{Place, Session};
 use crate::transport::Carrier;
 use crate::{Request, Response};
-use login::{LogIn, LoggedIn};
+use login::{LogIn, LoggedIn, TIMEOUT};
 
 /// Longest before its end that a token is replaced; at most a tenth of its life.
 const MARGIN: u64 = 60_000;
@@ -97,7 +97,6 @@ impl SessionCredentials {
         if let Some(failed) = state.failure.as_ref().filter(|failed| now < failed.until) {
             return Err(failed.fault.clone());
         }
-        state.token = None;
         let asked = self.clock.now();
         let call = state.call.get_or_insert_with(|| self.call(asked)).clone();
         let result = call.await;
@@ -118,7 +117,8 @@ impl SessionCredentials {
                 let fault = fault.clone().with_message(format!("{}: {}", self.name, fault.message()));
                 self.metrics.failures.add();
                 let why = Some(fault.message().to_owned());
-                let status = AuthStatus { state: "failing", why, ..AuthStatus::default() };
+                let expires_at = state.token.as_ref().and_then(|held| held.got.expires);
+                let status = AuthStatus { state: "failing", why, expires_at, ..AuthStatus::default() };
                 self.show(Shown { kept: self.kept(), status });
                 let longer = state.failure.as_ref().map_or(PAUSE, |failed| failed.pause * 2);
                 let pause = fault.retry_after().unwrap_or_default().max(longer.min(LONGEST_PAUSE));
@@ -132,7 +132,15 @@ impl SessionCredentials {
 
     fn call(&self, asked: Millis) -> Call {
         let (log_in, carrier) = (Arc::clone(&self.log_in), Arc::clone(&self.carrier));
-        let call = async move { log_in.call(&*carrier, asked).await.map(Arc::new) }.boxed().shared();
+        let late = self.clock.sleep(TIMEOUT);
+        // Nobody's own time ends it: it has one of its own, or all who come later would wait for it, too.
+        let call = async move {
+            tokio::select! {
+                done = log_in.call(&*carrier, asked) => done.map(Arc::new),
+                () = late => Err(Fault::connection(format!("the log-in gave no answer within {}s", TIMEOUT.as_secs()))),
+            }
+        };
+        let call = call.boxed().shared();
         self.tasks.spawn("log-in", Box::pin(call.clone().map(drop)));
         call
     }
@@ -154,9 +162,14 @@ impl Credentials for SessionCredentials {
         let due = |held: &Held| held.until.is_some_and(|until| until <= now);
         if state.token.as_ref().is_some_and(|held| held.got.expires.is_some_and(|end| end <= now)) {
             self.metrics.expirations.add();
+            state.token = None;
         }
         if state.token.as_ref().is_none_or(due) {
-            self.renew(&mut state).await?;
+            let renewed = self.renew(&mut state).await;
+            // What is replaced early is good for a while yet.
+            if state.token.is_none() {
+                renewed?;
+            }
         }
         let held = state.token.as_ref().ok_or_else(|| Fault::auth("there is no token"))?;
         self.spot.put(request, &format!("{}{}", self.prefix, held.got.token.expose()))?;
@@ -172,6 +185,7 @@ impl Credentials for SessionCredentials {
         if state.token.as_ref().is_some_and(young) {
             return Ok(false);
         }
+        state.token = None;
         self.renew(&mut state).await.map(|()| true)
     }
 

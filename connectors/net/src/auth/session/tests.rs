@@ -84,6 +84,41 @@ async fn a_failed_log_in_is_not_tried_again_at_once() {
 }
 
 #[tokio::test]
+async fn a_token_that_is_still_good_is_used_where_the_next_log_in_fails() {
+    let (clock, far) = (SetClock::at(0), Answers::with([token("t1", 600_000), answer(503, &[], "")]));
+    let session = credentials(&spec(), Arc::clone(&clock), Arc::clone(&far));
+    sent(&*session).await.unwrap();
+    clock.pass(Duration::from_secs(545));
+    for _ in 0..3 {
+        assert_eq!(sent(&*session).await.unwrap().1, "Bearer t1");
+    }
+    assert_eq!((far.asked().len(), session.status().state), (2, "failing"));
+    clock.pass(Duration::from_secs(55));
+    assert_eq!(sent(&*session).await.unwrap_err().class(), Class::Connection);
+}
+
+/// Takes all requests and answers none.
+struct Silent;
+
+#[async_trait]
+impl Carrier for Silent {
+    async fn send(&self, _: &Request, _: usize) -> Result<Response, crate::Failure> {
+        std::future::pending().await
+    }
+}
+
+#[tokio::test]
+async fn a_log_in_without_an_answer_ends() {
+    let clock = crate::testing::TestClock::still();
+    let session = credentials(&spec(), Arc::new(clock.clone()), Arc::new(Silent));
+    // Whoever asked gave up; the next one must not wait for the same for ever.
+    assert!(sent(&*session).now_or_never().is_none());
+    clock.pass(TIMEOUT);
+    let told = sent(&*session).await.unwrap_err();
+    assert_eq!(told.message(), "crm: the log-in gave no answer within 30s");
+}
+
+#[tokio::test]
 async fn a_token_is_taken_from_where_it_is_and_put_where_it_belongs() {
     let log_in = json!({"session": {
         "url": "https://b.example/in?x=1", "method": "get", "token": "cookie:sid", "in": {"cookie": "sid"},
