@@ -184,10 +184,11 @@ impl Connection {
     /// # Errors
     /// What it came to: the class of the fault, what may have been done there, and the answer if there was one.
     pub async fn call(&self, mut request: Request) -> Result<Response, Failure> {
-        self.ready().await.map_err(|fault| Failure::not_sent(fault).named())?;
+        let deadline = self.layers.deadline(request.timeout.unwrap_or(self.timeout));
+        let ready = self.layers.in_time(&request, &deadline, self.ready()).await?;
+        ready.map_err(|fault| Failure::not_sent(fault).named())?;
         self.prepare(&mut request).map_err(|fault| Failure::not_sent(fault).named())?;
-        let timeout = request.timeout.unwrap_or(self.timeout);
-        self.layers.call(&request, timeout).await.map_err(Failure::named)
+        self.layers.call(&request, &deadline).await.map_err(Failure::named)
     }
 
     /// The request that shows whether the connection works, where one is known.

@@ -262,6 +262,27 @@ async fn values_of_the_log_in_stand_in_addresses_headers_and_queries() {
 }
 
 #[tokio::test]
+async fn a_call_waits_for_values_of_a_log_in_no_longer_than_it_may() {
+    let login = Server::start_async(|_| Box::pin(std::future::pending())).await;
+    let clock = TestClock::still();
+    let settings = json!({
+        "url": "https://{account}.example.com", "timeout": "7s",
+        "auth": {"session": {"url": login.url("/login"), "token": "$.t", "keep": {"account": "$.id"}}},
+    });
+    let connection = Arc::new(opened(&settings, &clock));
+    let (called, request) = (Arc::clone(&connection), get("https://a1.example.com/".parse().unwrap()));
+    let mut calls = JoinSet::new();
+    calls.spawn(async move { called.call(request).await });
+    while login.asked().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    clock.pass(Duration::from_secs(7));
+    let failure = calls.join_next().await.unwrap().unwrap().unwrap_err();
+    assert_eq!((failure.fault.code(), failure.effect), ("timeout", Effect::None));
+    assert!(failure.fault.message().contains("could not be sent within 7s"), "{}", failure.fault);
+}
+
+#[tokio::test]
 async fn redirects_are_followed_only_where_asked_and_tell_nobody_else_who_we_are() {
     let other = Server::start(|_| answer(200, &[], "elsewhere")).await;
     let elsewhere = other.url("/file").to_string();

@@ -11,7 +11,7 @@ use crate::transport::place;
 use crate::{Effect, Failure, Request};
 
 /// When a call ends, and how long that is after its beginning.
-pub(super) struct Deadline {
+pub(crate) struct Deadline {
     pub(super) at: Instant,
     timeout: Duration,
 }

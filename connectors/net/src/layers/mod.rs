@@ -27,7 +27,7 @@ use cache::Ask;
 pub(crate) use cache::{Cache, address as redis_address};
 pub use circuit::CircuitState;
 pub(crate) use circuit::{Circuit, Pass};
-use deadline::Deadline;
+pub(crate) use deadline::Deadline;
 pub(crate) use gate::Gate;
 use gate::Load;
 pub use quota::QuotaLeft;
@@ -76,14 +76,27 @@ struct Attempt {
 }
 
 impl Layers {
-    /// # Errors
-    /// What it came to, classified.
-    pub(crate) async fn call(&self, request: &Request, timeout: Duration) -> Result<Response, Failure> {
-        let deadline = Deadline::after(timeout, self.clock.instant());
-        self.cached(request, &deadline).await
+    /// The end of a call that begins now.
+    pub(crate) fn deadline(&self, timeout: Duration) -> Deadline {
+        Deadline::after(timeout, self.clock.instant())
     }
 
-    async fn cached(&self, request: &Request, deadline: &Deadline) -> Result<Response, Failure> {
+    /// What has to be done before a request can be written.
+    ///
+    /// # Errors
+    /// It takes longer than the call may.
+    pub(crate) async fn in_time<T>(
+        &self,
+        request: &Request,
+        deadline: &Deadline,
+        work: impl Future<Output = T>,
+    ) -> Result<T, Failure> {
+        deadline.within(&*self.clock, work).await.ok_or_else(|| deadline.not_sent(request).named())
+    }
+
+    /// # Errors
+    /// What it came to, classified.
+    pub(crate) async fn call(&self, request: &Request, deadline: &Deadline) -> Result<Response, Failure> {
         if !self.cache.concerns(request) {
             return self.persistent(request, deadline).await;
         }

@@ -160,7 +160,10 @@ impl Live {
             }
             Err(stop) => {
                 let known = trouble.needs_login().is_some();
-                self.metrics.failures.add();
+                // While a human is waited for, only the vault is asked: that is no failure more.
+                if !known || !matches!(stop, Stop::NeedsLogin(_)) {
+                    self.metrics.failures.add();
+                }
                 let fault = trouble.record(connection, stop.clone(), now, rand::random());
                 match stop {
                     Stop::NeedsLogin(_) if known => {}

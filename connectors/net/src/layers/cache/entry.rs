@@ -18,14 +18,16 @@ const GRACE: Duration = Duration::from_secs(86_400);
 pub(super) enum Rule {
     /// RFC 9111.
     Standard,
-    /// So long after it came.
-    Until(Duration),
+    /// So long after it came, for who asks with the same headers.
+    Until(Duration, Option<String>),
 }
 
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) policy: Option<CachePolicy>,
     pub(super) until: Option<Millis>,
+    /// What was asked with, where that matters.
+    pub(super) with: Option<String>,
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
@@ -52,7 +54,8 @@ impl Entry {
         let mut headers = answer.headers.clone();
         // Belongs to the one exchange in which it was said.
         headers.remove(header::SET_COOKIE);
-        Self { policy: None, until: None, status: answer.status, headers, body: answer.body.clone() }
+        let body = answer.body.clone();
+        Self { policy: None, until: None, with: None, status: answer.status, headers, body }
     }
 
     /// The answer, if its time is not over.

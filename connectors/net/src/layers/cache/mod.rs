@@ -14,6 +14,7 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName, Method, StatusCode, header};
 use http_cache_semantics::{AfterResponse, BeforeRequest};
 use karez_api::Clock;
+use sha2::{Digest as _, Sha256};
 
 use super::deadline::Deadline;
 use crate::metrics::CacheMetrics;
@@ -84,7 +85,10 @@ impl Cache {
         }
         let Some((key, rule)) = self.rule(request) else { return send.ask(Cow::Borrowed(request)).await };
         match rule {
-            Rule::Until(ttl) => self.timed(key, ttl, request, deadline, metrics, send).await,
+            Rule::Until(ttl, with) => {
+                let kept = Kept { key, ttl, with };
+                self.timed(&kept, request, deadline, metrics, send).await
+            }
             Rule::Standard => self.standard(key, request, metrics, send).await,
         }
     }
@@ -104,9 +108,11 @@ impl Cache {
         }
         match (&request.reuse, self.ttl) {
             (Reuse::Never, _) => None,
-            (Reuse::For { key, ttl }, _) => Some((format!("for {key}"), Rule::Until(*ttl))),
+            (Reuse::For { key, ttl }, _) => Some((format!("for {key}"), Rule::Until(*ttl, None))),
             (Reuse::Connection, _) if !self.by_itself || !is_plain(&request.headers) => None,
-            (Reuse::Connection, Some(ttl)) => Some((address_key(request), Rule::Until(ttl))),
+            (Reuse::Connection, Some(ttl)) => {
+                Some((address_key(request), Rule::Until(ttl, Some(asked_with(&request.headers)))))
+            }
             (Reuse::Connection, None) => Some((address_key(request), Rule::Standard)),
         }
     }
@@ -114,17 +120,16 @@ impl Cache {
     /// Who asks the same at the same time is answered together.
     async fn timed(
         &self,
-        key: String,
-        ttl: Duration,
+        kept: &Kept,
         request: &Request,
         deadline: &Deadline,
         metrics: &CacheMetrics,
         send: impl Ask,
     ) -> Result<Response, Failure> {
         loop {
-            let mut flight = match self.flights.turn(&key) {
+            let mut flight = match self.flights.turn(&kept.question()) {
                 Turn::First(lead) => {
-                    let outcome = self.looked_up(key, ttl, request, metrics, send).await;
+                    let outcome = self.looked_up(kept, request, metrics, send).await;
                     lead.tell(&outcome);
                     return outcome;
                 }
@@ -140,13 +145,12 @@ impl Cache {
 
     async fn looked_up(
         &self,
-        key: String,
-        ttl: Duration,
+        Kept { key, ttl, with }: &Kept,
         request: &Request,
         metrics: &CacheMetrics,
         send: impl Ask,
     ) -> Result<Response, Failure> {
-        if let Some(entry) = self.get(&key, metrics).await
+        if let Some(entry) = self.get(key, metrics).await.filter(|entry| entry.with == *with)
             && let Some(answer) = entry.within_time(self.clock.now())
         {
             metrics.hits.fetch_add(1, Ordering::Relaxed);
@@ -155,7 +159,8 @@ impl Cache {
         metrics.misses.fetch_add(1, Ordering::Relaxed);
         let answer = send.ask(Cow::Borrowed(request)).await?;
         if answer.status.is_success() {
-            self.put(key, Entry::timed(&answer, ttl, self.clock.now()), ttl, metrics).await;
+            let entry = Entry { with: with.clone(), ..Entry::timed(&answer, *ttl, self.clock.now()) };
+            self.put(key.clone(), entry, *ttl, metrics).await;
         }
         Ok(answer)
     }
@@ -262,6 +267,38 @@ impl Cache {
             Store::Redis(redis) => redis.put(&key, &entry, lifetime, metrics).await,
         }
     }
+}
+
+/// Where an answer is kept for a time, and for how long.
+struct Kept {
+    key: String,
+    ttl: Duration,
+    with: Option<String>,
+}
+
+impl Kept {
+    /// The same for all whom one answer serves.
+    fn question(&self) -> Cow<'_, str> {
+        match &self.with {
+            None => (&self.key).into(),
+            Some(with) => format!("{} {with}", self.key).into(),
+        }
+    }
+}
+
+/// What may make the answers of one address differ, where the far end is not asked what does (`Vary`).
+fn asked_with(headers: &HeaderMap) -> String {
+    let mut lines: Vec<(&str, &[u8])> =
+        headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
+    lines.sort_unstable();
+    let mut hash = Sha256::new();
+    for (name, value) in lines {
+        hash.update((name.len() as u64).to_le_bytes());
+        hash.update(name);
+        hash.update((value.len() as u64).to_le_bytes());
+        hash.update(value);
+    }
+    hex::encode(&hash.finalize()[..16])
 }
 
 fn address_key(request: &Request) -> String {

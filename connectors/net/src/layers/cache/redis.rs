@@ -49,6 +49,7 @@ struct Head {
     headers: Vec<(String, String)>,
     policy: Option<CachePolicy>,
     until: Option<u64>,
+    with: Option<String>,
 }
 
 /// # Errors
@@ -169,6 +170,7 @@ fn write(entry: &Entry) -> Option<Vec<u8>> {
         headers: entry.headers.iter().filter_map(header).collect(),
         policy: entry.policy.clone(),
         until: entry.until.map(|until| until.0),
+        with: entry.with.clone(),
     };
     let mut value = serde_json::to_vec(&head).ok()?;
     value.push(b'\n');
@@ -186,6 +188,7 @@ fn read(value: Bytes) -> Option<Entry> {
     Some(Entry {
         policy: head.policy,
         until: head.until.map(Millis),
+        with: head.with,
         status: StatusCode::from_u16(head.status).ok()?,
         headers: head.headers.into_iter().map(header).collect::<Option<HeaderMap>>()?,
         body: value.slice(end + 1..),

@@ -210,6 +210,15 @@ async fn a_time_of_the_connection_goes_before_the_headers() {
 }
 
 #[tokio::test]
+async fn an_answer_is_used_again_only_for_who_asks_with_the_same_headers() {
+    let rig = Rig::new(json!({"ttl": "1h"}), &[]);
+    let of = |tenant| with("x-tenant", tenant);
+    assert_eq!(rig.bodies(vec![of("a"), of("a"), of("b"), of("b"), at("/a")]).await, "1 1 2 2 3");
+    let together = futures_util::future::join_all(["c", "d", "c"].map(|tenant| rig.ask(of(tenant)))).await;
+    assert_eq!(together.iter().map(|answer| &answer.body[..]).collect::<Vec<_>>(), [b"4", b"5", b"4"]);
+}
+
+#[tokio::test]
 async fn failures_and_cookies_are_not_kept() {
     let rig = Rig::new(json!({"ttl": "1h"}), &[("set-cookie", "session=secret")]);
     for _ in 0..2 {

@@ -122,6 +122,8 @@ async fn after_a_crash_the_old_token_is_tried_once() {
                     world.clock.pass(Duration::from_secs(10));
                     assert_eq!(fault(&credentials).await.code(), "needs_login");
                 }
+                // That a human is waited for is one failure, however often somebody looks.
+                assert_eq!(world.metrics.read().failures, 1);
             }
         }
         assert_eq!(world.server.calls(), 2);

@@ -242,6 +242,7 @@ pub(crate) struct World {
     pub(crate) clock: TestClock,
     pub(crate) server: Arc<Server>,
     pub(crate) vault: Arc<MemoryVault>,
+    pub(crate) metrics: Arc<AuthMetrics>,
 }
 
 impl World {
@@ -252,7 +253,8 @@ impl World {
             rotates: true.into(),
             lenient: false.into(),
         };
-        Self { clock: TestClock::still(), server: Arc::new(server), vault: Arc::default() }
+        let (clock, server) = (TestClock::still(), Arc::new(server));
+        Self { clock, server, vault: Arc::default(), metrics: Arc::default() }
     }
 
     pub(crate) fn cx(&self) -> Build {
@@ -263,7 +265,7 @@ impl World {
             vault: Some(Arc::clone(&self.vault) as _),
             clock: Arc::new(self.clock.clone()),
             tasks: Arc::new(TestTasks),
-            metrics: Arc::new(AuthMetrics::default()),
+            metrics: Arc::clone(&self.metrics),
             params: Default::default(),
             is_certified: false,
             lasting: Arc::new(TestTasks),
