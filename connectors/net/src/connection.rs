@@ -16,7 +16,7 @@ use crate::check::Checked;
 use crate::connections::Options;
 use crate::layers::{Cache, Circuit, Gate, Judge, Layers, Quotas, Retries};
 use crate::metrics::Metrics;
-use crate::spec::{ConnectionSpec, networks};
+use crate::spec::{ConnectionSpec, TlsSpec, networks};
 use crate::status::ConnectionStatus;
 use crate::tasks::Owned;
 use crate::transport::{Carrier, Manners, Transport};
@@ -71,8 +71,15 @@ impl Connection {
         let wrong =
             |what: String| Fault::fatal(format!("connection {} cannot be used: {what}", checked.name()));
         let tasks = Arc::new(Owned::default());
-        let carrier: Arc<dyn Carrier> =
-            Arc::new(Transport::new(manners(spec, options).map_err(wrong)?, Arc::clone(clock))?);
+        let manners = manners(spec, options).map_err(wrong)?;
+        let carrier: Arc<dyn Carrier> = Arc::new(Transport::new(&manners, Arc::clone(clock))?);
+        let tls = manners.tls.filter(|tls| tls.certificate.is_some() && spec.follow_redirects);
+        let unnamed: Arc<dyn Carrier> = match tls.map(TlsSpec::without_certificate) {
+            None => Arc::clone(&carrier),
+            Some(tls) => {
+                Arc::new(Transport::new(&Manners { tls: Some(&tls), ..manners }, Arc::clone(clock))?)
+            }
+        };
         let base = Base::read(spec).map_err(wrong)?;
         let auth_metrics = Arc::new(auth::AuthMetrics::default());
         let build = auth::Build {
@@ -94,6 +101,7 @@ impl Connection {
         let layers = Layers {
             name: checked.name().into(),
             carrier,
+            unnamed,
             credentials,
             clock: Arc::clone(clock),
             cache,

@@ -85,10 +85,10 @@ impl Answers {
 
 #[async_trait]
 impl Carrier for Answers {
-    async fn send(&self, request: &Request, _limit: usize) -> Result<Response, Failure> {
+    async fn send(&self, request: Request, _limit: usize) -> Result<Response, Failure> {
         // Whoever waits for the same log-in gets a chance to ask for one of its own.
         tokio::task::yield_now().await;
-        self.asked.lock().unwrap().push(request.clone());
+        self.asked.lock().unwrap().push(request);
         let fault = Fault::connection("nobody answers");
         self.answers.lock().unwrap().pop_front().ok_or(Failure {
             fault,

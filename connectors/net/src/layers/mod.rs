@@ -43,6 +43,8 @@ const FRESH: Duration = Duration::from_secs(1);
 pub(crate) struct Layers {
     pub(crate) name: Arc<str>,
     pub(crate) carrier: Arc<dyn Carrier>,
+    /// For requests to somebody else: it shows no certificate of ours.
+    pub(crate) unnamed: Arc<dyn Carrier>,
     pub(crate) credentials: Option<Arc<dyn Credentials>>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) cache: Cache,
@@ -192,22 +194,24 @@ impl Layers {
             stamp = Some(self.mark(&**credentials, &mut anew, deadline).await?);
             marked = Cow::Owned(anew);
         }
-        let outcome = self.exchange(&marked, pass, turn, deadline).await;
+        let outcome = self.exchange(request, marked.into_owned(), pass, turn, deadline).await;
         if let (Some(credentials), Some(stamp), Ok(answer)) = (&self.credentials, stamp, &outcome) {
             credentials.accepted(stamp, answer);
         }
         Ok(Attempt { outcome, stamp })
     }
 
+    /// `marked` is the request as it is sent, which nobody needs after that.
     async fn exchange(
         &self,
         request: &Request,
+        marked: Request,
         pass: Pass<'_>,
         turn: Turn<'_>,
         deadline: &Deadline,
     ) -> Result<Response, Refusal> {
         let sent = self.clock.instant();
-        let answer = self.send(request, deadline).await;
+        let answer = self.send(&*self.carrier, request, marked, deadline).await;
         let now = self.clock.instant();
         if let Ok(answer) = &answer {
             turn.answered(answer);
@@ -228,12 +232,18 @@ impl Layers {
 
     /// A request to somebody else, to whom we say nothing of ourselves.
     async fn foreign(&self, request: &Request, deadline: &Deadline) -> Result<Response, Failure> {
-        let answer = self.send(request, deadline).await?;
+        let answer = self.send(&*self.unnamed, request, request.clone(), deadline).await?;
         self.judge.judge(request, answer, self.clock.now()).map_err(|refusal| refusal.failure)
     }
 
-    async fn send(&self, request: &Request, deadline: &Deadline) -> Result<Response, Failure> {
-        let answer = deadline.within(&*self.clock, self.carrier.send(request, self.limit)).await;
+    async fn send(
+        &self,
+        carrier: &dyn Carrier,
+        request: &Request,
+        marked: Request,
+        deadline: &Deadline,
+    ) -> Result<Response, Failure> {
+        let answer = deadline.within(&*self.clock, carrier.send(marked, self.limit)).await;
         answer.unwrap_or_else(|| Err(deadline.not_answered(request)))
     }
 

@@ -86,6 +86,14 @@ pub struct TlsSpec {
     pub key: Option<Secret>,
 }
 
+impl TlsSpec {
+    /// The same for somebody to whom we do not say who we are.
+    #[must_use]
+    pub(crate) fn without_certificate(&self) -> Self {
+        Self { certificate: None, key: None, ..self.clone() }
+    }
+}
+
 /// An answer that means something else than its status says.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -28,9 +28,6 @@ pub(super) fn build(manners: &Manners<'_>, guard: &Arc<Guard>) -> Result<Client,
     let mut builder = Client::builder()
         .redirect(redirect::Policy::none())
         .no_proxy()
-        // Answers are unpacked in `packed`.
-        .no_gzip()
-        .no_deflate()
         .referer(false)
         .connect_timeout(manners.connect_timeout.unwrap_or(CONNECT_TIMEOUT))
         .pool_idle_timeout(POOL_IDLE)

@@ -35,7 +35,7 @@ pub(crate) trait Carrier: Send + Sync {
     ///
     /// # Errors
     /// No answer came, or one that is too large. Any status is an answer.
-    async fn send(&self, request: &Request, limit: usize) -> Result<Response, Failure>;
+    async fn send(&self, request: Request, limit: usize) -> Result<Response, Failure>;
 }
 
 /// How a client reaches its far end.
@@ -59,9 +59,9 @@ pub(crate) struct Transport {
 impl Transport {
     /// # Errors
     /// Class fatal: certificates, key or proxy cannot be used.
-    pub(crate) fn new(manners: Manners<'_>, clock: Arc<dyn Clock>) -> Result<Self, Fault> {
+    pub(crate) fn new(manners: &Manners<'_>, clock: Arc<dyn Clock>) -> Result<Self, Fault> {
         let guard = Arc::new(Guard::new(manners.allowed.clone()));
-        let client = client::build(&manners, &guard)
+        let client = client::build(manners, &guard)
             .map_err(|message| Fault::fatal(format!("cannot set up an HTTP client: {message}")))?;
         Ok(Self { client, guard, clock })
     }
@@ -76,26 +76,31 @@ impl Transport {
 
 #[async_trait]
 impl Carrier for Transport {
-    async fn send(&self, request: &Request, limit: usize) -> Result<Response, Failure> {
+    async fn send(&self, request: Request, limit: usize) -> Result<Response, Failure> {
         self.refuse(&request.url)?;
-        let to = || place(&request.method, &request.url);
-        let mut sent = reqwest::Request::new(request.method.clone(), request.url.clone());
-        *sent.headers_mut() = request.headers.clone();
-        packed::ask(sent.headers_mut());
-        if !request.body.is_empty() || request.method == http::Method::POST {
-            *sent.body_mut() = Some(request.body.clone().into());
+        let Request { method, url, mut headers, body, status_decides, .. } = request;
+        packed::ask(&mut headers);
+        let has_body = !body.is_empty() || method == http::Method::POST;
+        let mut sent = reqwest::Request::new(method.clone(), url);
+        *sent.headers_mut() = headers;
+        if has_body {
+            *sent.body_mut() = Some(body.into());
         }
-        let mut answer = self.client.execute(sent).await.map_err(|error| failure(&to(), error))?;
+        let mut answer = self.client.execute(sent).await.map_err(|error| {
+            let to = error.url().map_or_else(|| method.to_string(), |url| place(&method, url));
+            failure(&to, error)
+        })?;
         let status = answer.status();
         let tells_its_end = tells_its_end(&answer);
         let mut headers = std::mem::take(answer.headers_mut());
         // Where the status decides, the rest of the answer is read only so that its connection can be used again.
-        let decided = request.status_decides || !status.is_success();
+        let decided = status_decides || !status.is_success();
         let mut body = Body::new(&mut headers, if decided { limit.min(ENOUGH) } else { limit });
         let end = tokio::select! {
             end = body.read(&mut answer) => end,
             () = self.clock.sleep(DRAIN), if decided => End::Enough,
         };
+        let to = || place(&method, answer.url());
         match end {
             End::Whole => {}
             End::Enough | End::Large if decided => {}

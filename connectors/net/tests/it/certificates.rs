@@ -72,13 +72,18 @@ async fn a_web_server_that_asks_for_a_certificate_gets_it_and_says_what_is_wrong
     let keys = Keys::certificates();
     let nginx = Nginx::start(&keys);
     let connections = Connections::new(Arc::new(Ahead::default()), None, Options::default());
-    let ask = async |tls: Json| {
-        let settings = json!({"url": nginx.url, "allow_private": ["127.0.0.0/8"], "tls": tls});
+    let get = async |path: &str, tls: Json| {
+        let settings =
+            json!({"url": nginx.url, "allow_private": ["127.0.0.0/8"], "tls": tls, "follow_redirects": true});
         let connection = connections.open(&check("nginx", &settings).unwrap()).unwrap();
-        connection.call(Request::new(Method::GET, connection.url("/").unwrap())).await
+        connection.call(Request::new(Method::GET, connection.url(path).unwrap())).await
     };
+    let ask = async |tls: Json| get("/", tls).await;
     let answer = ask(keys.tls("client")).await.unwrap();
     assert_eq!(serde_json::from_slice::<Json>(&answer.body).unwrap(), json!({"subject": "CN=client"}));
+    // Whoever it points to does not learn who we are.
+    let answer = get("/away", keys.tls("client")).await.unwrap();
+    assert_eq!(serde_json::from_slice::<Json>(&answer.body).unwrap(), json!({"subject": ""}));
     let none = json!({"ca": keys.text("ca.pem"), "only_ca": true});
     for (tls, said) in
         [(none, "No required SSL certificate was sent"), (keys.tls("stranger"), "The SSL certificate error")]

@@ -10,25 +10,35 @@ use crate::keys::Keys;
 
 pub(crate) struct Nginx {
     process: Child,
+    /// It wants a certificate that it knows. `/away` points to somebody else, who takes any, and none.
     pub(crate) url: String,
 }
 
 impl Nginx {
-    /// It answers whom it knows by a certificate with that one's subject.
+    /// Both answer with the subject of the certificate that they see.
     pub(crate) fn start(keys: &Keys) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let address = format!("127.0.0.1:{port}");
+        let held = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+        let [address, other] = held.map(|listener| listener.local_addr().unwrap().to_string());
         let folder = keys.path("").display().to_string();
         let kinds = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
         let elsewhere = kinds.map(|kind| format!("{kind}_temp_path {folder}/{kind};")).join(" ");
         let settings = format!(
             r#"daemon off; master_process off; pid {folder}/nginx.pid; error_log stderr;
             events {{}}
-            http {{ access_log off; {elsewhere} server {{
-                listen {address} ssl; ssl_certificate {folder}/server.pem; ssl_certificate_key {folder}/server.key;
-                ssl_client_certificate {folder}/ca.pem; ssl_verify_client on;
-                location / {{ default_type application/json; return 200 '{{"subject": "$ssl_client_s_dn"}}'; }}
-            }} }}"#
+            http {{
+                access_log off; {elsewhere} default_type application/json;
+                ssl_certificate {folder}/server.pem; ssl_certificate_key {folder}/server.key;
+                ssl_client_certificate {folder}/ca.pem;
+                server {{
+                    listen {address} ssl; ssl_verify_client on;
+                    location / {{ return 200 '{{"subject": "$ssl_client_s_dn"}}'; }}
+                    location /away {{ return 302 https://{other}/; }}
+                }}
+                server {{
+                    listen {other} ssl; ssl_verify_client optional_no_ca;
+                    location / {{ return 200 '{{"subject": "$ssl_client_s_dn"}}'; }}
+                }}
+            }}"#
         );
         fs::write(keys.path("nginx.conf"), settings).unwrap();
         let mut process = Command::new("/usr/sbin/nginx")

@@ -193,7 +193,7 @@ impl Client {
     pub(crate) async fn send(&self, request: &Request) -> Result<Asked, Refusal> {
         let (began, began_at) = (self.clock.instant(), self.clock.now());
         let answer = tokio::select! {
-            answer = self.carrier.send(request, LIMIT) => answer?,
+            answer = self.carrier.send(request.clone(), LIMIT) => answer?,
             () = self.clock.sleep(TIMEOUT) => {
                 let host = request.url.host_str().unwrap_or_default();
                 let fault = Fault::connection(format!("{host} gave no answer within {}s", TIMEOUT.as_secs()));

@@ -54,7 +54,7 @@ impl LogIn {
     /// # Errors
     /// Class auth where trying again as it is cannot help.
     pub(super) async fn call(&self, carrier: &dyn Carrier, now: Millis) -> Result<LoggedIn, Fault> {
-        let answer = carrier.send(&self.request, LARGEST).await.map_err(|failure| {
+        let answer = carrier.send(self.request.clone(), LARGEST).await.map_err(|failure| {
             let message = format!("the log-in failed: {}", failure.fault.message());
             failure.fault.clone().with_message(message)
         })?;

@@ -102,7 +102,7 @@ struct Silent;
 
 #[async_trait]
 impl Carrier for Silent {
-    async fn send(&self, _: &Request, _: usize) -> Result<Response, crate::Failure> {
+    async fn send(&self, _: Request, _: usize) -> Result<Response, crate::Failure> {
         std::future::pending().await
     }
 }

@@ -114,7 +114,7 @@ impl State {
 
 #[async_trait]
 impl Carrier for Server {
-    async fn send(&self, request: &Request, _: usize) -> Result<Response, Failure> {
+    async fn send(&self, request: Request, _: usize) -> Result<Response, Failure> {
         let body = String::from_utf8(request.body.to_vec()).unwrap();
         let form = form_urlencoded::parse(body.as_bytes()).into_owned().collect();
         let headers = request.headers.clone();
