@@ -14,7 +14,7 @@ mod verdict;
 
 use std::borrow::Cow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use karez_api::{Class, Clock, Fault};
 use tracing::warn;
@@ -174,25 +174,26 @@ impl Layers {
 
     /// One request: what is in its way, the network, and what the answer means.
     async fn attempt(&self, request: &Request, deadline: &Deadline) -> Result<Attempt, Failure> {
-        let pass = self.admitted(request)?;
+        // The clock is looked at where time may have passed.
+        let begun = self.clock.instant();
+        let pass = self.admitted(request, begun)?;
         let mut stamp = None;
         let mut marked = Cow::Borrowed(request);
-        let begun = self.clock.instant();
         if let Some(credentials) = &self.credentials {
             stamp = Some(self.mark(&**credentials, marked.to_mut(), deadline).await?);
         }
         let asked = self.clock.instant();
-        let turn = self.turn(request, deadline).await?;
-        let now = self.clock.instant();
-        if now > asked {
-            self.metrics.throttled(now - asked);
+        let mut turn = self.turn(request, asked, deadline).await?;
+        if turn.begun > asked {
+            self.metrics.throttled(turn.begun - asked);
         }
         if let Some(credentials) = &self.credentials
-            && now.saturating_duration_since(begun) > FRESH
+            && turn.begun.saturating_duration_since(begun) > FRESH
         {
             let mut anew = request.clone();
             stamp = Some(self.mark(&**credentials, &mut anew, deadline).await?);
             marked = Cow::Owned(anew);
+            turn.begun = self.clock.instant();
         }
         let outcome = self.exchange(request, marked.into_owned(), pass, turn, deadline).await;
         if let (Some(credentials), Some(stamp), Ok(answer)) = (&self.credentials, stamp, &outcome) {
@@ -210,7 +211,6 @@ impl Layers {
         turn: Turn<'_>,
         deadline: &Deadline,
     ) -> Result<Response, Refusal> {
-        let sent = self.clock.instant();
         let answer = self.send(&*self.carrier, request, marked, deadline).await;
         let now = self.clock.instant();
         if let Ok(answer) = &answer {
@@ -221,7 +221,7 @@ impl Layers {
             Err(failure) => Err(Refusal { failure, renewable: false }),
         };
         let class = outcome.as_ref().err().map(|refusal| refusal.failure.fault.class());
-        let took = now.saturating_duration_since(sent);
+        let took = now.saturating_duration_since(turn.begun);
         self.metrics.answered(class, took);
         turn.done(load(class), took, now);
         if pass.settle(outcome.as_ref().is_err_and(|refusal| is_trouble(&refusal.failure)), now) {
@@ -262,8 +262,8 @@ impl Layers {
         marked.map_err(|fault| self.not_sent(fault))
     }
 
-    fn admitted(&self, request: &Request) -> Result<Pass<'_>, Failure> {
-        self.circuit.enter(self.clock.instant()).map_err(|rest| {
+    fn admitted(&self, request: &Request, now: Instant) -> Result<Pass<'_>, Failure> {
+        self.circuit.enter(now).map_err(|rest| {
             let to = place(&request.method, &request.url);
             let message = format!(
                 "{to} was not sent: too many of the last calls of connection {} failed; the next try is in {} s",
@@ -274,9 +274,9 @@ impl Layers {
         })
     }
 
-    async fn turn(&self, request: &Request, deadline: &Deadline) -> Result<Turn<'_>, Failure> {
+    async fn turn(&self, request: &Request, now: Instant, deadline: &Deadline) -> Result<Turn<'_>, Failure> {
         let to = (&request.method, &request.url);
-        self.quotas.turn(to, &self.gate, &*self.clock, deadline.at).await.map_err(|fault| {
+        self.quotas.turn(to, &self.gate, &*self.clock, (now, deadline.at)).await.map_err(|fault| {
             let message = format!("{} was not sent: {fault}", place(to.0, to.1));
             self.not_sent(fault.with_message(message))
         })

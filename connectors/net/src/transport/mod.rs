@@ -96,9 +96,12 @@ impl Carrier for Transport {
         // Where the status decides, the rest of the answer is read only so that its connection can be used again.
         let decided = status_decides || !status.is_success();
         let mut body = Body::new(&mut headers, if decided { limit.min(ENOUGH) } else { limit });
-        let end = tokio::select! {
-            end = body.read(&mut answer) => end,
-            () = self.clock.sleep(DRAIN), if decided => End::Enough,
+        let end = match decided {
+            false => body.read(&mut answer).await,
+            true => tokio::select! {
+                end = body.read(&mut answer) => end,
+                () = self.clock.sleep(DRAIN) => End::Enough,
+            },
         };
         let to = || place(&method, answer.url());
         match end {

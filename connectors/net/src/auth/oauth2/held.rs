@@ -1,8 +1,10 @@
 //! Tokens in use, with their times on the monotonic clock.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use http::HeaderValue;
 use karez_api::{Clock, Millis};
 
 use super::token::Tokens;
@@ -22,6 +24,7 @@ pub(crate) struct Held {
     pub(crate) renew_at: Option<Instant>,
     used: AtomicBool,
     told: AtomicBool,
+    header: OnceLock<Result<HeaderValue, String>>,
 }
 
 impl Held {
@@ -39,7 +42,16 @@ impl Held {
             .zip(lifetime)
             .map(|(expires, lifetime)| expires.checked_sub(margin(lifetime, jitter)).unwrap_or(now));
         let obtained = at(tokens.obtained_at).min(now);
-        Self { stamp, obtained, expires, renew_at, tokens, used: false.into(), told: false.into() }
+        let (used, told, header) = (false.into(), false.into(), OnceLock::new());
+        Self { stamp, obtained, expires, renew_at, tokens, used, told, header }
+    }
+
+    /// As a header holds the token, which is written once.
+    pub(crate) fn header(
+        &self,
+        write: impl FnOnce() -> Result<HeaderValue, String>,
+    ) -> Result<HeaderValue, String> {
+        self.header.get_or_init(write).clone()
     }
 
     pub(crate) fn is_expired(&self, now: Instant) -> bool {

@@ -38,7 +38,7 @@ impl Live {
         let Some(rest) = rest else { return };
         let expires_at = Some(Millis(now.0 + rest.max(SHORTEST_LIFE).as_millis() as u64));
         let tokens = Tokens { expires_at, ..held.tokens.clone() };
-        self.adopt(tokens.clone());
+        self.amend(&held, tokens.clone());
         if self.client.spec.grant.is_repeatable() {
             return;
         }

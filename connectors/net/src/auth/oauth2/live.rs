@@ -144,7 +144,11 @@ impl Live {
             let outcome = live.judge(outcome);
             *lock(&live.flight) = None;
             live.changed.notify_one();
+            let is_renewed = outcome.is_ok();
             over.send_replace(Some(outcome));
+            if is_renewed {
+                live.learn_expiry().await;
+            }
         };
         self.tasks.spawn("token renewal", Box::pin(renewal));
         Ok(Some(waiting))
@@ -184,6 +188,14 @@ impl Live {
         let jitter = rand::random::<f64>().mul_add(2.0, -1.0);
         let held = Held::new(stamp, tokens, &*self.client.clock, jitter);
         self.current.store(Some(Arc::new(held)));
+        self.changed.notify_one();
+    }
+
+    /// More is known of the tokens of `held`, unless others are in use by now.
+    pub(super) fn amend(&self, held: &Arc<Held>, tokens: Tokens) {
+        let jitter = rand::random::<f64>().mul_add(2.0, -1.0);
+        let amended = Held::new(held.stamp, tokens, &*self.client.clock, jitter);
+        drop(self.current.compare_and_swap(&Some(Arc::clone(held)), Some(Arc::new(amended))));
         self.changed.notify_one();
     }
 

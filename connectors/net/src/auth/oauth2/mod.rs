@@ -49,7 +49,7 @@ pub(crate) use refusal::{Refusal, Said};
 use slot::Slot;
 pub(crate) use token::Subject;
 
-use super::{AuthStatus, Build, Credentials, Spot, Stamp};
+use super::{AuthStatus, Build, Credentials, Spot, Stamp, sensitive};
 use crate::spec::{OAuth2, Place};
 use crate::{Request, Response};
 
@@ -104,7 +104,14 @@ impl Credentials for OAuth2Credentials {
         let held = self.live.token().await?;
         let access = held.tokens.access.as_ref();
         let access = access.ok_or_else(|| Fault::auth("there is a refresh token and no other"))?;
-        self.spot.put(request, &format!("{}{}", self.prefix, access.expose()))?;
+        let written = || format!("{}{}", self.prefix, access.expose());
+        match &self.spot {
+            Spot::Header(name) => {
+                let value = held.header(|| sensitive(&written())).map_err(Fault::auth)?;
+                request.headers.insert(name, value);
+            }
+            elsewhere => elsewhere.put(request, &written())?,
+        }
         if let Some(key) = self.live.dpop() {
             let nonce = self.nonce();
             let to = To { method: &request.method, url: &request.url, nonce: nonce.as_deref() };

@@ -65,7 +65,6 @@ impl Live {
         self.warn_of(&tokens);
         self.count_refresh();
         self.adopt(tokens);
-        self.learn_expiry().await;
         Ok(())
     }
 
@@ -158,9 +157,7 @@ impl Live {
                 self.set_dpop(key);
                 self.count_refresh();
                 let entry = self.renewed(entry, &fresh);
-                self.persist(entry, spent, Some(expect)).await.map_err(Next::Stop)?;
-                self.learn_expiry().await;
-                Ok(())
+                self.persist(entry, spent, Some(expect)).await.map_err(Next::Stop)
             }
             Err(refusal) => Err(self.not_renewed(refusal, entry, &spent, expect).await),
         }

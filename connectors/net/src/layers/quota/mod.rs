@@ -57,6 +57,10 @@ pub(crate) struct Turn<'a> {
     charge: Charge,
     number: u64,
     place: Place<'a>,
+    /// From when on the call takes time: when it was granted, at first.
+    pub(crate) begun: Instant,
+    /// When it was over.
+    ended: Option<Instant>,
 }
 
 impl Quotas {
@@ -73,7 +77,7 @@ impl Quotas {
         }
     }
 
-    /// Waits for a turn, at most until `deadline` and for `max_wait`.
+    /// Waits from `now` on for a turn, at most until `deadline` and for `max_wait`.
     ///
     /// # Errors
     /// Class rate limit: it takes longer than that, with how long.
@@ -82,31 +86,21 @@ impl Quotas {
         (method, url): (&Method, &Url),
         gate: &'a Gate,
         clock: &'a dyn Clock,
-        deadline: Instant,
+        (now, deadline): (Instant, Instant),
     ) -> Result<Turn<'a>, Fault> {
         let charge = self.charge(method, url);
         let queue = &self.queues[charge.scope];
         if let Ok(_first) = queue.try_lock()
             && let Some(place) = gate.try_enter()
-            && let Some(number) = self.take(charge, clock.instant())
+            && let Some(number) = self.take(charge, now)
         {
-            return Ok(self.granted(clock, charge, number, place));
+            return Ok(Turn { quotas: self, clock, charge, number, place, begun: now, ended: None });
         }
-        let patience = deadline.min(clock.instant() + self.max_wait);
+        let patience = deadline.min(now + self.max_wait);
         let first = self.first(queue, charge, clock, patience).await?;
         let (number, place) = self.wait(charge, gate, clock, patience).await?;
         drop(first);
-        Ok(self.granted(clock, charge, number, place))
-    }
-
-    fn granted<'a>(
-        &'a self,
-        clock: &'a dyn Clock,
-        charge: Charge,
-        number: u64,
-        place: Place<'a>,
-    ) -> Turn<'a> {
-        Turn { quotas: self, clock, charge, number, place }
+        Ok(Turn { quotas: self, clock, charge, number, place, begun: clock.instant(), ended: None })
     }
 
     /// Becomes the first of those who wait.
@@ -226,8 +220,9 @@ impl Quotas {
 
 impl Turn<'_> {
     /// Tells those who decide how many run at once.
-    pub(crate) fn done(&self, load: Load, took: Duration, now: Instant) {
+    pub(crate) fn done(mut self, load: Load, took: Duration, now: Instant) {
         self.place.done(load, took, now);
+        self.ended = Some(now);
     }
 
     /// Learns from the answer.
@@ -245,7 +240,8 @@ impl Turn<'_> {
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        lock(&self.quotas.book).settle(self.charge, self.clock.instant());
+        let ended = self.ended.unwrap_or_else(|| self.clock.instant());
+        lock(&self.quotas.book).settle(self.charge, ended);
         self.quotas.changed.notify_waiters();
     }
 }

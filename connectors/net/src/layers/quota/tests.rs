@@ -27,8 +27,8 @@ impl Rig {
 
     async fn turn(&self, method: Method, path: &str) -> Result<Turn<'_>, Fault> {
         let url = format!("https://crm.example.com{path}").parse().unwrap();
-        let deadline = self.clock.instant() + FAR;
-        self.quotas.turn((&method, &url), &self.gate, &self.clock, deadline).await
+        let now = self.clock.instant();
+        self.quotas.turn((&method, &url), &self.gate, &self.clock, (now, now + FAR)).await
     }
 
     /// Waits as a call would, without one.

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::world::{Reply, World, fault, header};
+use super::world::{Reply, World, fault, header, settle};
 use karez_api::Json;
 
 /// Settings, the answer, and the token and the seconds that come of it.
@@ -295,9 +295,16 @@ async fn a_token_without_an_expiry_is_introspected() {
     let settings =
         json!({"grant": "client_credentials", "introspection_url": "https://as.example/introspect"});
     let credentials = world.open(settings);
-    header(&credentials).await;
+    // The answer about it may take its time: the token counts before it comes.
+    world.server.gate.forget_permits(world.server.gate.available_permits() - 1);
+    assert_eq!(header(&credentials).await, "Bearer t");
+    let stamp = credentials.live.current().map(|held| (held.stamp, held.expires));
+    assert!(matches!(stamp, Some((_, None))), "nothing is known of its end yet");
+    world.server.gate.add_permits(1);
+    settle().await;
     let held = credentials.live.current().unwrap();
     assert_eq!((held.expires.unwrap() - karez_api::Clock::instant(&world.clock)).as_secs(), 600);
+    assert_eq!(stamp.map(|(stamp, _)| stamp), Some(held.stamp), "it is the same token");
     world.server.asked(|asked| assert_eq!(asked[1].form["token"], "t"));
 }
 
