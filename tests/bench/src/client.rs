@@ -1,9 +1,15 @@
-//! What all layers of a connection cost on a request with a token: the same GET through a bare reqwest client
-//! and through the connection, in turns.
+//! What all layers of a connection cost on a request with an OAuth 2.0 token that was got before: the same GET through
+//! a bare reqwest client and through the connection, in turns.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::Response;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
 use karez_net::{Connections, Options, Request, check};
 use karez_runtime::SystemClock;
 use serde_json::json;
@@ -34,11 +40,16 @@ pub(crate) fn run(rounds: usize) {
 
 /// Medians in µs: bare, through the layers, bare again.
 async fn round(url: &str) -> [f64; 3] {
+    let tokens = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let token_url = format!("http://{}/token", tokens.local_addr().unwrap());
+    let issuing = tokio::spawn(issue(tokens));
     let connections = Connections::new(Arc::new(SystemClock), None, options());
-    let checked = check("bench", &settings(url)).unwrap();
+    let checked = check("bench", &settings(url, &token_url)).unwrap();
     let connection = connections.open(&checked).unwrap();
     let bare = reqwest::Client::builder().no_proxy().build().unwrap();
     let place = connection.url("items/1").unwrap();
+    connection.call(Request::new(http::Method::GET, place.clone())).await.unwrap();
+    issuing.abort();
     let mut times = [const { Vec::new() }; 3];
     for _ in 0..TURNS {
         for which in [0, 1, 2] {
@@ -50,7 +61,8 @@ async fn round(url: &str) -> [f64; 3] {
                         assert_eq!(answer.unwrap().body.len(), 15);
                     }
                     _ => {
-                        let answer = bare.get(place.clone()).bearer_auth("token").send().await.unwrap();
+                        let answer = bare.get(place.clone()).bearer_auth("token").header("x-tenant", "acme");
+                        let answer = answer.send().await.unwrap();
                         assert_eq!(answer.bytes().await.unwrap().len(), 15);
                     }
                 }
@@ -62,11 +74,28 @@ async fn round(url: &str) -> [f64; 3] {
     times.map(|mut times: Vec<Duration>| stats::percentile(&mut times, 0.5).as_secs_f64() * 1e6)
 }
 
-fn settings(url: &str) -> serde_json::Value {
+/// Tokens that count for an hour.
+async fn issue(listener: tokio::net::TcpListener) {
+    loop {
+        let (stream, _) = listener.accept().await.unwrap();
+        tokio::spawn(async move {
+            let token = |_| async {
+                let token = Bytes::from_static(
+                    br#"{"access_token": "token", "token_type": "Bearer", "expires_in": 3600}"#,
+                );
+                Ok::<_, Infallible>(Response::new(Full::new(token)))
+            };
+            let connection = hyper::server::conn::http1::Builder::new();
+            connection.serve_connection(TokioIo::new(stream), service_fn(token)).await.ok();
+        });
+    }
+}
+
+fn settings(url: &str, token_url: &str) -> serde_json::Value {
     json!({
         "url": url,
         "headers": {"X-Tenant": "acme"},
-        "auth": {"bearer": {"token": "token"}},
+        "auth": {"oauth2": {"grant": "client_credentials", "token_url": token_url, "client_id": "bench", "client_secret": "s"}},
         "cache": {},
         "errors": [{"status": [400], "body": "$.error.code", "is": ["expired"], "means": "auth"}],
         "limits": {
