@@ -155,6 +155,27 @@ fn the_file_says_where_a_browser_comes_back_to_unless_it_is_this_machine() {
 }
 
 #[test]
+fn a_browser_that_leaves_while_its_code_is_spent_has_logged_in_all_the_same() {
+    let server = OAuthServer::start();
+    let daemon = Daemon::start(folder(&server, &server.url("/api"), "grant: authorization_code"));
+    let (url, mut command) = connect(&daemon, &[]);
+    let (_, there, cookie) = open(&url, None);
+    let (_, back, _) = open(&there.unwrap(), None);
+    let back = back.unwrap();
+    server.slip([Slip::Held]);
+    let mut browser = Connection::open(daemon.ingress()).unwrap();
+    let path = &back[back.find("/oauth/").unwrap()..];
+    let head =
+        format!("GET {path} HTTP/1.1\r\nHost: {}\r\nCookie: {}\r\n\r\n", daemon.ingress(), cookie.unwrap());
+    browser.write(head.as_bytes()).unwrap();
+    server.holds(1);
+    drop(browser);
+    server.release();
+    assert!(command.wait().unwrap().success());
+    daemon.karez(&["connections", "test", "crm"]).exits(0);
+}
+
+#[test]
 fn what_was_learnt_as_somebody_else_counts_no_more_after_a_log_in() {
     let server = OAuthServer::start();
     let folder = folder(&server, &server.url("/api"), "grant: authorization_code");

@@ -45,7 +45,7 @@ pub(super) async fn answer(admin: &Admin, head: &Parts, path: &str, body: Incomi
             log_ins::begin(admin, name, head.uri.query().unwrap_or_default()).await
         }
         (&Method::DELETE, ["connections", name, "log-in"]) => log_ins::end(fleet, name).await,
-        (_, ["oauth", ..]) => log_ins::passed_on(fleet, head, path).await,
+        (_, ["oauth", ..]) => log_ins::passed_on(admin, head, path).await,
         (&Method::POST, ["reload"]) => reload(admin).await,
         (_, ["secrets"]) if get => secrets::list(fleet).await,
         (&Method::POST, ["secrets", name]) => secrets::set(admin, name, body).await,

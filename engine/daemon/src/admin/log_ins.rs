@@ -19,7 +19,7 @@ use super::api::{failed, missing, ok};
 use super::connections::no_connection;
 use super::handler::whole;
 use crate::fleet::Fleet;
-use crate::ingress::{CALLBACK, is_about_log_ins, log_in, start_url};
+use crate::ingress::{CALLBACK, is_about_log_ins, start_url};
 use crate::server::{Payload, error};
 
 /// How often the outcome is looked for.
@@ -147,10 +147,10 @@ fn way(admin: &Admin, of: &OAuthAccount, query: &str) -> Option<(String, String)
 }
 
 /// What a browser asked of whoever began a log-in on another machine.
-pub(super) async fn passed_on(fleet: &Fleet, head: &Parts, path: &str) -> Response<Payload> {
+pub(super) async fn passed_on(admin: &Admin, head: &Parts, path: &str) -> Response<Payload> {
     let path = format!("/{path}");
     match is_about_log_ins(&path) {
-        true => whole(log_in(fleet.connections.logins(), head, &path).await),
+        true => whole(admin.ingress.log_in(head.clone(), path).await),
         false => missing("no such page"),
     }
 }

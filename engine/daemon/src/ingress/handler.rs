@@ -9,6 +9,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::header::{CONNECTION, HeaderValue, RETRY_AFTER};
+use http::request::Parts;
 use http::{Request, Response, StatusCode};
 use hyper::body::{Body, Incoming};
 use karez_api::{Claim, Endpoint, Fault, Mount, Network, RequestHead};
@@ -138,10 +139,19 @@ impl Ingress {
         }
     }
 
+    /// Goes on where the browser leaves: a code counts once, and what comes for it must not be lost. `path` is one that
+    /// is about log-ins.
+    pub(crate) async fn log_in(&self, head: Parts, path: String) -> Response<Bytes> {
+        let connections = Arc::clone(&self.connections);
+        let answered = async move { log_in::answer(connections.logins(), &head, &path).await };
+        self.detached.keep(answered).await
+    }
+
     async fn answer(&self, request: Request<Incoming>, peer: Peer) -> Response<Bytes> {
         if log_in::is_about(request.uri().path()) {
             let (head, _) = request.into_parts();
-            return log_in::answer(self.connections.logins(), &head, head.uri.path()).await;
+            let path = head.uri.path().to_owned();
+            return self.log_in(head, path).await;
         }
         let endpoint = match self.endpoint_soon(request.uri().path()).await {
             Ok(endpoint) => endpoint,

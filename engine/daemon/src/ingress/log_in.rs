@@ -23,7 +23,7 @@ pub(crate) fn is_about(path: &str) -> bool {
 }
 
 /// `path` is one that is about log-ins.
-pub(crate) async fn answer(logins: &Logins, head: &Parts, path: &str) -> Response<Bytes> {
+pub(super) async fn answer(logins: &Logins, head: &Parts, path: &str) -> Response<Bytes> {
     if head.method != Method::GET {
         return page(StatusCode::METHOD_NOT_ALLOWED, "A log-in is a page to open in a browser.");
     }

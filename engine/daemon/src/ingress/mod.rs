@@ -9,4 +9,4 @@ mod routes;
 mod tests;
 
 pub(crate) use handler::{Gate, Ingress};
-pub(crate) use log_in::{CALLBACK, answer as log_in, is_about as is_about_log_ins, start_url};
+pub(crate) use log_in::{CALLBACK, is_about as is_about_log_ins, start_url};
