@@ -5,6 +5,7 @@
 mod admin;
 mod amqp;
 mod answers;
+mod api;
 mod commands;
 mod connections;
 mod crash;
@@ -18,11 +19,13 @@ mod order;
 mod rates;
 mod reload;
 mod retry;
+mod rewind;
 mod sdks;
 mod secrets;
 mod standing;
 mod stopping;
 mod tls;
+mod trying;
 mod webhooks;
 
 /// A pipeline from the open webhook `/NAME` to what is said below it.

@@ -7,12 +7,10 @@ mod issue;
 mod proof;
 mod serve;
 
-use std::collections::HashMap;
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
+use crate::server::Server;
 use crate::{Seen, eventually};
 use issue::Issuer;
 
@@ -94,7 +92,6 @@ struct State {
     slips: Vec<Slip>,
     released: u64,
     held: u64,
-    open: HashMap<SocketAddr, TcpStream>,
     ends: bool,
 }
 
@@ -105,9 +102,8 @@ struct Shared {
 
 /// A server of a test's own: `/authorize`, `/token`, `/revoke`; any other path is the API.
 pub struct OAuthServer {
-    address: SocketAddr,
     shared: Arc<Shared>,
-    listening: Option<JoinHandle<()>>,
+    server: Server,
 }
 
 impl OAuthServer {
@@ -120,27 +116,22 @@ impl OAuthServer {
     /// There is no port to be had.
     #[must_use]
     pub fn start_with(oddities: Oddities) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
         let state = State {
             issuer: Issuer::new(oddities),
             seen: Vec::new(),
             slips: Vec::new(),
             released: 0,
             held: 0,
-            open: HashMap::new(),
             ends: false,
         };
         let shared = Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() });
-        let serving = Arc::clone(&shared);
-        let listening = std::thread::spawn(move || serving.accept(&listener));
-        Self { address, shared, listening: Some(listening) }
+        Self { server: Server::start(Arc::clone(&shared) as _), shared }
     }
 
     /// Like `http://127.0.0.1:4711/token`.
     #[must_use]
     pub fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.address)
+        self.server.url(path)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -203,15 +194,8 @@ impl OAuthServer {
 
 impl Drop for OAuthServer {
     fn drop(&mut self) {
-        {
-            let mut state = self.state();
-            state.ends = true;
-            state.open.drain().for_each(|(_, stream)| drop(stream.shutdown(Shutdown::Both)));
-            self.shared.changed.notify_all();
-        }
-        // Wakes the listener, which then finds that it is not wanted any more.
-        TcpStream::connect(self.address).ok();
-        self.listening.take().map(JoinHandle::join);
+        self.state().ends = true;
+        self.shared.changed.notify_all();
     }
 }
 

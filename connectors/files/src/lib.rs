@@ -3,7 +3,6 @@
 //!
 //! Nothing here retries, waits by itself or decides what a failure means for a record.
 
-mod cron;
 mod generate;
 mod random;
 mod schedule;

@@ -11,13 +11,13 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use karez_api::{
     Batch, Body, Checker, Clock, Duration, Fault, Json, Lane, Meta, Millis, NoAck, Opened, Path, Position,
-    Positions, Problem, Record, RecordId, Replay, Source, SourceContext, SourcePlan, SourceSpec, Value,
+    Positions, Record, RecordId, Replay, Source, SourceContext, SourcePlan, SourceSpec, Times, Timetable,
+    Value,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::cron::{Calendar, Wrong};
 use crate::generate::refused;
 
 /// The wall clock is looked at this often, since it may be set while we sleep.
@@ -55,76 +55,23 @@ impl SourceSpec for Schedule {
     const SUMMARY: &'static str = "Yields a record at each time of a cron expression or interval.";
 
     fn check(self, cx: &Checker<'_>) -> Option<Box<dyn SourcePlan>> {
-        let times = self.times(cx);
+        let schedule = karez_api::Schedule { cron: self.cron, timezone: self.timezone, every: self.every };
+        let times = schedule.check().map_err(|problem| cx.report(problem)).ok();
         let body = match &self.body {
             Some(body) => Some(cx.value(&Path::root().field("body"), body)?),
             None => None,
         };
-        let (times, text) = times?;
-        Some(Box::new(Plan(Arc::new(Timetable { times, text, body, missed: self.missed }))))
+        Some(Box::new(Plan(Arc::new(Course { times: times?, body, missed: self.missed }))))
     }
 }
 
-impl Schedule {
-    fn times(&self, cx: &Checker<'_>) -> Option<(Times, String)> {
-        let report = |at: Path, message: String| -> Option<(Times, String)> {
-            cx.report(Problem::error("bad-value", at, message));
-            None
-        };
-        let field = |name: &str| Path::root().field(name);
-        match (&self.cron, self.every) {
-            (Some(cron), None) => match Calendar::new(cron, self.timezone.as_deref().unwrap_or("UTC")) {
-                Ok(calendar) => Some((Times::Calendar(Box::new(calendar)), cron.clone())),
-                Err(Wrong::Cron(message)) => report(field("cron"), message),
-                Err(Wrong::Zone(message)) => report(field("timezone"), message),
-            },
-            (None, Some(_)) if self.timezone.is_some() => {
-                report(field("timezone"), "only `cron` has a time zone".into())
-            }
-            (None, Some(every)) if every.0 < StdDuration::from_secs(1) => {
-                report(field("every"), "must be at least 1s".into())
-            }
-            (None, Some(every)) => {
-                let millis = u64::try_from(every.0.as_millis()).unwrap_or(u64::MAX);
-                Some((Times::Every(millis), format!("every {:?}", every.0)))
-            }
-            (Some(_), Some(_)) => {
-                report(Path::root().field("every"), "takes `cron` or `every`, not both".into())
-            }
-            (None, None) => report(Path::root(), "needs `cron` or `every`".into()),
-        }
-    }
-}
-
-enum Times {
-    Calendar(Box<Calendar>),
-    /// Milliseconds.
-    Every(u64),
-}
-
-impl Times {
-    fn after(&self, time: Millis) -> Option<Millis> {
-        match self {
-            Self::Calendar(calendar) => calendar.after(time),
-            Self::Every(millis) => (time.0 / millis + 1).checked_mul(*millis).map(Millis),
-        }
-    }
-    fn up_to(&self, time: Millis) -> Option<Millis> {
-        match self {
-            Self::Calendar(calendar) => calendar.up_to(time),
-            Self::Every(millis) => Some(Millis(time.0 / millis * millis)),
-        }
-    }
-}
-
-struct Timetable {
+struct Course {
     times: Times,
-    text: String,
     body: Option<Value>,
     missed: Missed,
 }
 
-struct Plan(Arc<Timetable>);
+struct Plan(Arc<Course>);
 
 #[async_trait]
 impl SourcePlan for Plan {
@@ -147,14 +94,14 @@ impl SourcePlan for Plan {
             }
         };
         let base = format!("schedule/{}/{}", cx.pipeline, cx.source).into();
-        let timetable = Arc::clone(&self.0);
+        let course = Arc::clone(&self.0);
         let (source, clock) = (cx.source, cx.clock);
-        Ok(Opened::Pull(Box::new(Ticker { timetable, lane, last, base, source, clock })))
+        Ok(Opened::Pull(Box::new(Ticker { course, lane, last, base, source, clock })))
     }
 }
 
 struct Ticker {
-    timetable: Arc<Timetable>,
+    course: Arc<Course>,
     lane: Lane,
     /// The last time that fired, or when the source first opened.
     last: Millis,
@@ -166,14 +113,14 @@ struct Ticker {
 #[async_trait]
 impl Source for Ticker {
     async fn pull(&mut self) -> Result<Option<Batch>, Fault> {
-        let Some(due) = self.timetable.times.after(self.last) else {
+        let Some(due) = self.course.times.after(self.last) else {
             return Ok(None);
         };
         loop {
             let now = self.clock.now();
             if now >= due {
                 // Several passed at once (a late start, a clock set forward, a full pipeline): one record for all.
-                let latest = self.timetable.times.up_to(now).unwrap_or(due).max(due);
+                let latest = self.course.times.up_to(now).unwrap_or(due).max(due);
                 self.last = latest;
                 return Ok(Some(self.batch(latest, now)));
             }
@@ -188,9 +135,9 @@ impl Ticker {
         let at = at.map_or_else(String::new, |at| at.to_string());
         let id = RecordId::At { base: Arc::clone(&self.base), offset: due.0 };
         let meta = Meta::new(id, Arc::clone(&self.source), now);
-        let tree = json!({"scheduled_at": at, "schedule": self.timetable.text});
+        let tree = json!({"scheduled_at": at, "schedule": self.course.times.to_string()});
         let mut record = Record::new(Body::from_tree(tree), meta);
-        if let Some(body) = &self.timetable.body {
+        if let Some(body) = &self.course.body {
             record = match body.eval(&record) {
                 Ok(body) => record.with_body(Body::from_tree(body.unwrap_or(Json::Null))),
                 Err(fault) => refused(record, &fault),

@@ -148,7 +148,7 @@ impl World {
         let last = match &batch.positions {
             Positions::Each(each) => each.last().unwrap().clone(),
             Positions::After(position) | Positions::Now(position) => position.clone(),
-            Positions::None => return,
+            Positions::None | Positions::Later => return,
             Positions::Gone => {
                 self.positions.lock().unwrap().remove(&batch.lane);
                 return;

@@ -1,11 +1,14 @@
 //! One call: what is asked, what comes back, and what it means when nothing good comes back.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
 use karez_api::Fault;
 use reqwest::Url;
+
+use crate::{Rules, Tally};
 
 /// A request that can be sent again: its body is in memory.
 #[derive(Debug, Clone)]
@@ -23,6 +26,12 @@ pub struct Request {
     pub accepts: Option<&'static [&'static str]>,
     /// Nobody needs the answer's body: of one that is long, slow or without end only the beginning is read.
     pub status_decides: bool,
+    /// Most bytes of the answer. Default: the connection's `max_response`.
+    pub max_response: Option<u64>,
+    /// Where its work is counted beside the connection's own counters: what one run of a source cost.
+    pub tally: Option<Arc<Tally>>,
+    /// What errors look like at this address; asked before the connection's own rules.
+    pub rules: Option<Arc<Rules>>,
 }
 
 impl Request {
@@ -39,6 +48,9 @@ impl Request {
             reuse: Reuse::default(),
             accepts: None,
             status_decides: false,
+            max_response: None,
+            tally: None,
+            rules: None,
         }
     }
 }

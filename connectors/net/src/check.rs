@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use http::{HeaderName, Method};
-use karez_api::{Json, JsonMap, Path, Problem, suggest};
+use karez_api::{Json, JsonMap, Path, Problem, Secret, suggest};
 use sha2::{Digest as _, Sha256};
 
 use crate::address::Template;
@@ -27,6 +27,7 @@ struct Inner {
     name: String,
     spec: ConnectionSpec,
     fingerprint: String,
+    secrets: Vec<Secret>,
 }
 
 impl Checked {
@@ -38,6 +39,10 @@ impl Checked {
     #[must_use]
     pub fn spec(&self) -> &ConnectionSpec {
         &self.0.spec
+    }
+    /// What of the settings nobody may see.
+    pub(crate) fn secrets(&self) -> &[Secret] {
+        &self.0.secrets
     }
     /// The same for the same settings, secrets included; they cannot be read from it.
     #[must_use]
@@ -67,7 +72,8 @@ pub fn check(name: &str, settings: &Json) -> Result<Checked, Vec<Problem>> {
         return Err(problems);
     }
     let fingerprint = hex::encode(Sha256::digest(expanded.to_string()));
-    Ok(Checked(Arc::new(Inner { name: name.to_owned(), spec, fingerprint })))
+    let secrets = crate::scrub::secrets(&expanded);
+    Ok(Checked(Arc::new(Inner { name: name.to_owned(), spec, fingerprint, secrets })))
 }
 
 /// The settings as a spec; where they are none, each field that is at fault.

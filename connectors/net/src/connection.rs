@@ -14,13 +14,14 @@ use crate::address::Template;
 use crate::auth;
 use crate::check::Checked;
 use crate::connections::Options;
-use crate::layers::{Cache, Circuit, Gate, Judge, Layers, Quotas, Retries};
+use crate::layers::{Cache, Circuit, Deadline, Gate, Judge, Layers, Quotas, Retries};
 use crate::metrics::Metrics;
 use crate::spec::{ConnectionSpec, TlsSpec, networks};
 use crate::status::ConnectionStatus;
 use crate::tasks::Owned;
 use crate::transport::{Carrier, Manners, Transport};
-use crate::{Failure, Request, Response};
+use crate::wire::Wire;
+use crate::{Failure, Request, Response, Streamed};
 
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
 pub(crate) const MAX_RESPONSE: u64 = 32 << 20;
@@ -71,16 +72,19 @@ impl Connection {
         let wrong =
             |what: String| Fault::fatal(format!("connection {} cannot be used: {what}", checked.name()));
         let tasks = Arc::new(Owned::default());
-        let manners = manners(spec, options).map_err(wrong)?;
-        let carrier: Arc<dyn Carrier> = Arc::new(Transport::new(&manners, Arc::clone(clock))?);
-        let tls = manners.tls.filter(|tls| tls.certificate.is_some() && spec.follow_redirects);
-        let unnamed: Arc<dyn Carrier> = match tls.map(TlsSpec::without_certificate) {
-            None => Arc::clone(&carrier),
-            Some(tls) => {
-                Arc::new(Transport::new(&Manners { tls: Some(&tls), ..manners }, Arc::clone(clock))?)
+        let (base, carrier, unnamed) = match &options.wire {
+            Wire::Played(player) => {
+                let base = player.base(checked.name()).map(base_url).transpose();
+                let base = base.map_err(|what| wrong(format!("its recorded address {what}")))?;
+                let own = || Base::read(spec).map_err(wrong);
+                let carrier = player.carrier(checked);
+                (base.map_or_else(own, |base| Ok(Base::Fixed(base)))?, Arc::clone(&carrier), carrier)
+            }
+            Wire::Network | Wire::Recorded(_) => {
+                let [carrier, unnamed] = carriers(spec, &manners(spec, options).map_err(wrong)?, clock)?;
+                (Base::read(spec).map_err(wrong)?, carrier, unnamed)
             }
         };
-        let base = Base::read(spec).map_err(wrong)?;
         let auth_metrics = Arc::new(auth::AuthMetrics::default());
         let build = auth::Build {
             name: checked.name().into(),
@@ -94,9 +98,18 @@ impl Connection {
             params: spec.params.clone(),
             is_certified: spec.tls.as_ref().is_some_and(|tls| tls.certificate.is_some()),
         };
-        let credentials = spec.auth.as_ref().map(|spec| auth::build(spec, build)).transpose()?;
+        let asks = !matches!(options.wire, Wire::Played(_));
+        let credentials = spec.auth.as_ref().filter(|_| asks);
+        let credentials = credentials.map(|spec| auth::build(spec, build)).transpose()?;
+        let carrier = match &options.wire {
+            Wire::Recorded(recorder) => recorder.around(checked, base.fixed().map(Url::as_str), carrier),
+            Wire::Network | Wire::Played(_) => carrier,
+        };
+        // What is noted or played is whole: no answer of before stands in for one.
+        let keeps = matches!(options.wire, Wire::Network);
         let owner = format!("{}\n{}", checked.name(), checked.fingerprint());
-        let cache = Cache::new(spec.cache.as_ref(), &owner, Arc::clone(clock)).map_err(wrong)?;
+        let cache =
+            Cache::new(spec.cache.as_ref().filter(|_| keeps), &owner, Arc::clone(clock)).map_err(wrong)?;
         let judge = Judge::new(&spec.errors, spec.follow_redirects);
         let layers = Layers {
             name: checked.name().into(),
@@ -116,9 +129,15 @@ impl Connection {
                 .unwrap_or(usize::MAX),
             follows: spec.follow_redirects,
         };
+        // What a log-in brings is not there where nobody logs in.
+        let (mut headers, mut query) = (headers(spec).map_err(wrong)?, query(spec));
+        if !asks {
+            headers.retain(|(_, value)| matches!(value, Part::Fixed(_)));
+            query.retain(|(_, value)| matches!(value, Part::Fixed(_)));
+        }
         Ok(Self {
-            headers: headers(spec).map_err(wrong)?,
-            query: query(spec),
+            headers,
+            query,
             timeout: spec.timeout.map_or(TIMEOUT, |timeout| timeout.0),
             checked: checked.clone(),
             layers,
@@ -192,11 +211,20 @@ impl Connection {
     /// # Errors
     /// What it came to: the class of the fault, what may have been done there, and the answer if there was one.
     pub async fn call(&self, mut request: Request) -> Result<Response, Failure> {
-        let deadline = self.layers.deadline(request.timeout.unwrap_or(self.timeout));
-        let ready = self.layers.in_time(&request, &deadline, self.ready()).await?;
-        ready.map_err(|fault| Failure::not_sent(fault).named())?;
-        self.prepare(&mut request).map_err(|fault| Failure::not_sent(fault).named())?;
-        self.layers.call(&request, &deadline).await.map_err(Failure::named)
+        let deadline = self.prepared(&mut request).await?;
+        self.layers.call(&request, deadline).await.map_err(Failure::named)
+    }
+
+    /// Calls it for an answer that is read while it comes: never one of before, and none that is kept. Its status and
+    /// the beginning of its body are judged as those of a call are; between two pieces as much time may pass as for
+    /// a call.
+    ///
+    /// # Errors
+    /// As [`Connection::call`].
+    pub async fn stream(&self, mut request: Request) -> Result<Streamed, Failure> {
+        let deadline = self.prepared(&mut request).await?;
+        let begun = self.layers.begin(&request, deadline).await.map_err(Failure::named)?;
+        Ok(Streamed::new(begun, self.time_for(&request), Arc::clone(&self.layers.clock), request.tally))
     }
 
     /// The request that shows whether the connection works, where one is known.
@@ -236,6 +264,18 @@ impl Connection {
             auth: self.layers.credentials.as_ref().map(|credentials| credentials.status()),
             tokens: self.auth_metrics.read(),
         }
+    }
+
+    /// Makes a request what is sent of it. The time of its call, whose end comes back, runs already.
+    async fn prepared(&self, request: &mut Request) -> Result<Deadline, Failure> {
+        let deadline = self.layers.deadline(self.time_for(request));
+        let ready = self.layers.in_time(request, &deadline, self.ready()).await?;
+        ready.and_then(|()| self.prepare(request)).map_err(|fault| Failure::not_sent(fault).named())?;
+        Ok(deadline)
+    }
+
+    fn time_for(&self, request: &Request) -> Duration {
+        request.timeout.unwrap_or(self.timeout)
     }
 
     /// Puts in what the file says of every request.
@@ -403,6 +443,24 @@ fn query(spec: &ConnectionSpec) -> Vec<(String, Part<String>)> {
         (name.clone(), value.unwrap_or_else(|_| Part::Kept(template.clone())))
     };
     spec.query.iter().map(parameter).collect()
+}
+
+/// What carries requests to the far end, and what carries them to others, who learn nothing of us.
+fn carriers(
+    spec: &ConnectionSpec,
+    manners: &Manners<'_>,
+    clock: &Arc<dyn Clock>,
+) -> Result<[Arc<dyn Carrier>; 2], Fault> {
+    let carrier: Arc<dyn Carrier> = Arc::new(Transport::new(manners, Arc::clone(clock))?);
+    let tls = manners.tls.filter(|tls| tls.certificate.is_some() && spec.follow_redirects);
+    let unnamed: Arc<dyn Carrier> = match tls.map(TlsSpec::without_certificate) {
+        None => Arc::clone(&carrier),
+        Some(tls) => {
+            let manners = Manners { tls: Some(&tls), allowed: manners.allowed.clone(), ..*manners };
+            Arc::new(Transport::new(&manners, Arc::clone(clock))?)
+        }
+    };
+    Ok([carrier, unnamed])
 }
 
 fn manners<'a>(spec: &'a ConnectionSpec, options: &Options) -> Result<Manners<'a>, String> {

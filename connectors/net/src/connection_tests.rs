@@ -11,10 +11,15 @@ use crate::auth::{Credentials, Stamp};
 use crate::testing::{Asked, Server, TestClock, answer, get};
 use crate::{CircuitState, Effect, check};
 
+#[path = "streamed_tests.rs"]
+mod streamed;
+#[path = "tally_tests.rs"]
+mod tally;
+
 fn opened(settings: &Json, clock: &TestClock) -> Connection {
     let checked = check("crm", settings).unwrap();
     let clock: Arc<dyn Clock> = Arc::new(clock.clone());
-    let options = Options { allow_private: vec!["127.0.0.0/8".parse().unwrap()] };
+    let options = Options { allow_private: vec!["127.0.0.0/8".parse().unwrap()], ..Options::default() };
     Connection::open(&checked, &clock, None, &options, Arc::new(crate::tasks::Owned::default())).unwrap()
 }
 
@@ -140,6 +145,63 @@ async fn a_far_end_that_fails_is_left_alone_until_one_call_tries() {
     assert_eq!(server.asked().len(), 2);
     clock.pass(Duration::from_millis(500));
     connection.call(get(server.url("/up"))).await.unwrap();
+    assert_eq!(connection.status().circuit, CircuitState::Closed);
+}
+
+#[tokio::test]
+async fn who_comes_while_another_call_tries_waits_for_what_comes_of_it() {
+    let (back, told) = (Arc::new(tokio::sync::Notify::new()), Arc::new(AtomicUsize::default()));
+    let (gate, count) = (Arc::clone(&back), Arc::clone(&told));
+    let server = Server::start_async(move |_| {
+        let (gate, number) = (Arc::clone(&gate), count.fetch_add(1, Ordering::SeqCst));
+        Box::pin(async move {
+            match number {
+                0 | 1 => answer(500, &[], ""),
+                // It is given up before it is answered.
+                2 => std::future::pending().await,
+                3 => {
+                    gate.notified().await;
+                    answer(200, &[], "")
+                }
+                _ => answer(200, &[], ""),
+            }
+        })
+    })
+    .await;
+    let clock = TestClock::still();
+    let settings = json!({"url": url(&server), "limits": {"circuit": {"window": 4}}});
+    let connection = opened(&settings, &clock);
+    let call = || connection.call(get(server.url("/")));
+    for _ in 0..2 {
+        call().await.unwrap_err();
+    }
+    assert_eq!(call().await.unwrap_err().fault.code(), "circuit_open");
+    clock.pass(Duration::from_millis(500));
+    let given_up = {
+        let (mut first, mut second) = (std::pin::pin!(call()), std::pin::pin!(call()));
+        assert!(futures_util::poll!(first.as_mut()).is_pending());
+        while told.load(Ordering::SeqCst) < 3 {
+            assert!(futures_util::poll!(first.as_mut()).is_pending());
+            assert!(futures_util::poll!(second.as_mut()).is_pending());
+            tokio::task::yield_now().await;
+        }
+        server.asked().len()
+    };
+    assert_eq!(given_up, 3, "one of them tried");
+    let mut calls: JoinSet<_> = JoinSet::new();
+    let connection = Arc::new(connection);
+    for _ in 0..3 {
+        let (connection, request) = (Arc::clone(&connection), get(server.url("/")));
+        calls.spawn(async move { connection.call(request).await });
+    }
+    while told.load(Ordering::SeqCst) < 4 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(server.asked().len(), 4, "again one of them tries");
+    back.notify_one();
+    while let Some(call) = calls.join_next().await {
+        call.unwrap().unwrap();
+    }
     assert_eq!(connection.status().circuit, CircuitState::Closed);
 }
 

@@ -12,6 +12,7 @@ use crate::connection::Connection;
 use crate::login::Logins;
 use crate::status::ConnectionStatus;
 use crate::tasks::Owned;
+use crate::wire::Wire;
 
 /// How long a renewal may take when the process ends.
 const LONGEST_RENEWAL: Duration = Duration::from_secs(35);
@@ -21,6 +22,8 @@ const LONGEST_RENEWAL: Duration = Duration::from_secs(35);
 pub struct Options {
     /// Networks that are not public and may be called all the same, in addition to each connection's own.
     pub allow_private: Vec<Network>,
+    /// What their calls go through.
+    pub wire: Wire,
 }
 
 /// Opens connections, and keeps them.

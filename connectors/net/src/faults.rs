@@ -21,6 +21,15 @@ pub fn error_name(class: Class) -> &'static str {
     }
 }
 
+/// The beginning of an answer, printable and on one line: at most so many characters.
+#[must_use]
+pub fn excerpt(body: &[u8], characters: usize) -> String {
+    let text = String::from_utf8_lossy(&body[..body.len().min(4 * characters)]);
+    let words: Vec<&str> =
+        text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty()).collect();
+    words.join(" ").chars().take(characters).collect()
+}
+
 impl Failure {
     /// One that did nothing at the far end.
     #[must_use]
@@ -47,5 +56,13 @@ mod tests {
     fn each_class_has_a_name_of_the_list() {
         let names = Class::ALL.map(error_name);
         assert_eq!(names, ERROR_NAMES);
+    }
+
+    #[test]
+    fn an_excerpt_is_short_and_on_one_line() {
+        let long = "x\u{1b}[31m\r\n".repeat(200);
+        let text = excerpt(long.as_bytes(), 200);
+        assert_eq!(text.chars().count(), 200);
+        assert!(!text.contains(|c: char| c.is_control()));
     }
 }

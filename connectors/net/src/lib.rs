@@ -14,13 +14,17 @@ mod connections;
 
 mod layers;
 mod transport;
+pub mod wire;
 
 mod auth;
 
 mod address;
 mod faults;
 mod metrics;
+mod scrub;
 mod status;
+mod streamed;
+mod tally;
 mod tasks;
 mod told;
 
@@ -32,9 +36,12 @@ pub use call::{Effect, Failure, Request, Response, Reuse};
 pub use check::{Checked, check};
 pub use connection::Connection;
 pub use connections::{Connections, Options};
-pub use faults::{ERROR_NAMES, error_name};
-pub use layers::{CircuitState, QuotaLeft};
+pub use faults::{ERROR_NAMES, error_name, excerpt};
+pub use layers::{CircuitState, QuotaLeft, Rules};
 pub use metrics::{CacheCounted, Counted, LATENCY_BOUNDS, Latency};
+pub use scrub::{REDACTED, Scrub, is_private};
 pub use status::ConnectionStatus;
-pub use told::retry_after;
+pub use streamed::Streamed;
+pub use tally::Tally;
+pub use told::{answered_at, retry_after};
 pub use transport::place;

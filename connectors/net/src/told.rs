@@ -48,6 +48,12 @@ pub fn retry_after(headers: &HeaderMap, now: Millis) -> Option<Duration> {
         .map(|wait| wait.min(LONGEST_WAIT))
 }
 
+/// What time it was at the far end when it answered: as the answer's `Date` says, else as here.
+#[must_use]
+pub fn answered_at(headers: &HeaderMap, now: Millis) -> Millis {
+    there(headers, now)
+}
+
 fn wait(text: &str, now: Millis) -> Option<Duration> {
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
         // More digits than a number holds is a very long time all the same.

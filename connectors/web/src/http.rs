@@ -14,4 +14,8 @@ mod target;
 pub(crate) mod test_server;
 
 pub(crate) use enrich::Enrich;
-pub(crate) use spec::Http;
+pub(crate) use far_end::FarEnd;
+pub(crate) use request::{Request, Settings};
+pub(crate) use results::as_record;
+pub(crate) use spec::{Http, present};
+pub(crate) use target::{append, host_end};

@@ -1,6 +1,7 @@
 //! Webhooks in, HTTP requests out. Knows nothing of journals, retries or batching: the
 //! engine does all of that around what is here.
 
+mod api;
 mod http;
 mod webhook;
 
@@ -20,6 +21,8 @@ pub mod webhooks {
 pub fn components() -> Vec<Component> {
     vec![
         Component::source::<webhook::Webhook>(),
+        Component::source::<api::ApiSpec>(),
+        Component::source::<api::GraphqlSpec>(),
         Component::sink::<http::Http>(),
         Component::asking::<http::Enrich>(),
     ]

@@ -209,7 +209,7 @@ pub(crate) fn places(problems: &[Problem]) -> Vec<String> {
 /// Connections that may call this machine.
 pub(crate) fn shared(clock: &TestClock) -> Shared {
     let allow_private = vec!["127.0.0.0/8".parse().unwrap()];
-    let options = karez_net::Options { allow_private };
+    let options = karez_net::Options { allow_private, ..karez_net::Options::default() };
     let connections = karez_net::Connections::new(Arc::new(clock.clone()), None, options);
     Shared::default().with(Arc::new(connections))
 }

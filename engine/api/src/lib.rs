@@ -21,6 +21,9 @@ mod source;
 mod step;
 mod store;
 
+mod calendar;
+mod times;
+
 mod check;
 mod plan;
 mod registry;
@@ -41,7 +44,7 @@ pub use json::{JsonError, MAX_DEPTH, field, parse as parse_json};
 pub use meta::{Meta, MetaFault, Millis, Signature};
 pub use plan::{
     Act, Asking, Backoff, BatchPlan, Dedup, DedupScope, InFlight, Input, OnError, OnFailure, PipelinePlan,
-    RateLimit, Retry, SinkNode, SourceNode, StepNode, Test, Unrouted, Upstream,
+    RateLimit, RecordedRun, Retry, SinkNode, SourceNode, StepNode, Test, Unrouted, Upstream,
 };
 pub use problem::{Key, Path, Problem, Severity};
 pub use record::{Origin, Record};
@@ -59,6 +62,7 @@ pub use store::{
     Appended, DedupKey, Entry, Events, Expect, LARGEST_RECORD, NewEntry, Progress, SinkName, StoreError,
     Stored, StreamName, StreamStats, Write,
 };
+pub use times::{Schedule, Times};
 pub use vault::{Kept, SECRETS, SharedVault, Vault, secret_item};
 
 /// A JSON value; field order is kept, numbers are kept or refused, never altered.

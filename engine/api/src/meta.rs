@@ -7,7 +7,9 @@ use http::HeaderMap;
 use crate::{JsonMap, RecordId};
 
 /// Milliseconds since 1970-01-01T00:00:00Z.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
 pub struct Millis(pub u64);
 
 /// A record's metadata: in templates `{{@meta.…}}`, in jq `$meta`. Absent where a source has none.

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{Class, Condition, Decode, Encode, Json, JsonMap, Port, SinkPlan, SourcePlan, Step, Value};
+use crate::{
+    Class, Condition, Decode, Encode, Json, JsonMap, Port, SinkPlan, SourcePlan, Step, Timetable, Value,
+};
 
 /// A whole pipeline.
 pub struct PipelinePlan {
@@ -66,6 +68,8 @@ pub struct SourceNode {
     pub retry: Retry,
     /// How often a record may come in; without a key.
     pub rate_limit: Option<RateLimit>,
+    /// When it asks again, if it polls; part of its fingerprint.
+    pub timetable: Option<Arc<dyn Timetable>>,
 }
 
 #[derive(Clone)]
@@ -265,6 +269,8 @@ pub struct Test {
     pub at: crate::Path,
     /// Records by source name, in file order.
     pub input: Vec<(Arc<str>, Vec<Json>)>,
+    /// In place of `input`: what the sources read of an API that was recorded.
+    pub replay: Option<RecordedRun>,
     /// What steps that ask are answered, by their names: the same to every record.
     pub answers: JsonMap,
     /// What each named sink is given.
@@ -272,4 +278,12 @@ pub struct Test {
     pub exact: bool,
     pub now: Option<crate::Millis>,
     pub seed: u64,
+}
+
+/// A recorded run of the sources that ask an API.
+pub struct RecordedRun {
+    /// Beside the pipeline file.
+    pub fixture: String,
+    /// Whether it is run again with each fault in each answer.
+    pub faults: bool,
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::{Clock, Fault, Form, Ingress, Intake, Record, Runs, Shared, Tasks, Timetable};
+use crate::{Clock, Fault, Form, Ingress, Intake, Json, Millis, Record, Runs, Shared, Tasks, Timetable};
 
 /// The unit of order inside a source: a partition, a queue, a file. Equal names are one lane.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -32,6 +32,8 @@ pub enum Positions {
     After(Position),
     /// As [`Positions::After`], and saved before the batch's [`Ack`] is told: what was acknowledged never comes again.
     Now(Position),
+    /// It comes with a later batch of the lane: this one is only a part of what that is about.
+    Later,
     /// One after each record: saved as far as the prefix is settled.
     Each(Vec<Position>),
     /// Of a batch without records: the lane will not be read again, its saved position may go.
@@ -230,6 +232,14 @@ pub trait SourcePlan: Send + Sync {
     }
     /// How its records are deduplicated where the file does not say; by default they are not.
     fn default_dedup(&self) -> Option<crate::Dedup> {
+        None
+    }
+    /// What it would ask for if it ran `now`, from where it was left; nothing is asked. None where there is nothing to
+    /// tell: an object with `streams`, a list of objects with the name of the `stream`, where its next run `begins`
+    /// (`why`, `text`), how far it has come (`mark`), `windows`, `partitions`, the first `request`, `paging` and `errors`;
+    /// and, for all of them, `parallel` and `connection`. No secret stands in it.
+    fn explain(&self, known: &BTreeMap<Lane, Position>, now: Millis) -> Option<Json> {
+        let _ = (known, now);
         None
     }
     /// Connects.

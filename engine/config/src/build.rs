@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use karez_api::{
     Act, Asking, BatchPlan, Build, Checker, Claim, Condition, Dedup, DedupScope, Encode, Escape, Expressions,
-    Input, Json, JsonMap, OnError, OnFailure, Path, Problem, RateLimit, Replay, Retry, Role, Scope, Shape,
-    SinkNode, SinkPlan, SourceNode, StepNode, Value,
+    Input, Json, JsonMap, OnError, OnFailure, Path, Problem, RateLimit, Replay, Retry, Role, Schedule, Scope,
+    Shape, SinkNode, SinkPlan, SourceNode, StepNode, Timetable, Value,
 };
 use serde::de::DeserializeOwned;
 
@@ -167,6 +167,7 @@ impl Builder<'_> {
             return None;
         }
         let rate_limit = source_rate_limit(sheet, &at("rate_limit"), keys.rate_limit.as_ref());
+        let timetable = timetable(sheet, node, keys.schedule.as_ref(), plan.polls());
         let node_plan = SourceNode {
             name: node.name.as_str().into(),
             kind: node.component.name,
@@ -181,6 +182,7 @@ impl Builder<'_> {
             timeout: keys.timeout.map_or(OPEN_WITHIN, |timeout| timeout.0),
             retry: retry(&source_retry(), keys.retry.as_ref()),
             rate_limit: rate_limit?,
+            timetable: timetable?,
             plan,
         };
         Some(BuiltSource { node: node_plan, max_in_flight: keys.max_in_flight })
@@ -379,7 +381,8 @@ fn engine_part(sheet: &Sheet, node: &Node<'_>) -> Json {
     let keys = of_role(node.role);
     Json::Object(
         fields
-            .filter(|(key, _)| keys.contains(&key.as_str()))
+            // `schedule` is a type, too.
+            .filter(|(key, _)| keys.contains(&key.as_str()) && *key != node.component.name)
             .map(|(key, value)| (key.clone(), value.clone()))
             .collect(),
     )
@@ -411,6 +414,31 @@ fn source_rate_limit(sheet: &Sheet, at: &Path, keys: Option<&RateLimitKeys>) -> 
         return None;
     }
     Some(Some(RateLimit { rate: keys.rate, key: None, max_keys: 1 }))
+}
+
+/// Only a source that asks can be told when. `polls` is what its plan says.
+fn timetable(
+    sheet: &Sheet,
+    node: &Node<'_>,
+    schedule: Option<&Schedule>,
+    polls: bool,
+) -> Option<Option<Arc<dyn Timetable>>> {
+    let Some(schedule) = schedule else { return Some(None) };
+    let at = node.at.field("schedule");
+    if !polls {
+        let message =
+            format!("`{}` is not asked again and again, so it has no schedule", node.component.name);
+        let problem = Problem::error("misplaced-key", at, message).on_key();
+        sheet.report(problem.help("only a source that polls has this key: leave it out"));
+        return None;
+    }
+    match schedule.check() {
+        Ok(times) => Some(Some(Arc::new(times))),
+        Err(problem) => {
+            sheet.report(Problem { at: at.join(&problem.at), ..problem });
+            None
+        }
+    }
 }
 
 fn journal(sheet: &Sheet, node: &Node<'_>, wanted: Option<bool>, replay: Replay) -> bool {

@@ -30,7 +30,7 @@ pub fn pipeline_schema(registry: &Registry) -> Json {
         ("steps", json!({"anyOf": [steps, shared_steps]}), "What happens to records, in order."),
         ("sink", sink.clone(), "Where records go, if to one place."),
         ("sinks", named(&sink), "Where records go, by name."),
-        ("tests", json!({"type": "array", "items": {"type": "object"}}), "Cases for `karez test`."),
+        ("tests", json!({"type": "array", "items": case()}), "Cases for `karez test`."),
         ("connections", named(&connection), "Shared file: named remote systems."),
         ("mappings", json!({"type": "object"}), "Shared file: named mappings."),
         (
@@ -56,6 +56,52 @@ pub fn pipeline_schema(registry: &Registry) -> Json {
     top
 }
 
+/// One of `tests`. What is wrong with one is told elsewhere, with more words.
+fn case() -> Json {
+    let records = json!({"type": ["array", "object"]});
+    let fields = [
+        ("name", json!({"type": "string"}), "What it shows."),
+        ("input", records.clone(), "Records, or lists of records by source."),
+        (
+            "replay",
+            json!({"type": "string"}),
+            "In place of `input`: a fixture that `karez record` wrote, beside this file. The sources read it as they read the API.",
+        ),
+        (
+            "faults",
+            json!({"type": "boolean", "default": true}),
+            "Whether a replay is run again with each fault in each answer. Default: true.",
+        ),
+        (
+            "answers",
+            json!({"type": "object"}),
+            "What steps that ask another system are answered, by their names.",
+        ),
+        (
+            "expect",
+            records,
+            "Records, or lists of records by sink, `dead_letters`, `filtered`, `duplicates`.",
+        ),
+        (
+            "exact",
+            json!({"type": "boolean"}),
+            "Whether records have no other fields than those expected. Default: false.",
+        ),
+        (
+            "now",
+            json!({"type": ["string", "integer"]}),
+            "The time. Default of a replay: when it was recorded.",
+        ),
+        ("seed", json!({"type": "integer", "minimum": 0}), "What ids are made from."),
+    ];
+    let mut properties = JsonMap::new();
+    for (name, mut schema, description) in fields {
+        schema["description"] = description.into();
+        properties.insert(name.to_owned(), schema);
+    }
+    json!({"type": "object", "properties": properties})
+}
+
 fn node_schema(catalog: &Catalog<'_>, role: Role, defs: &mut JsonMap) -> Json {
     let engine = embed(catalog.engine(role), role.name(), defs);
     let mut properties = JsonMap::new();
@@ -66,11 +112,16 @@ fn node_schema(catalog: &Catalog<'_>, role: Role, defs: &mut JsonMap) -> Json {
         defs.insert(name.clone(), schema);
         let reference = json!({"$ref": format!("#/$defs/{name}"), "description": component.summary});
         properties.insert(component.name.to_owned(), reference);
-        types.push(json!({"required": [component.name]}));
+        types.push(component.name);
     }
     for key in of_role(role) {
         if let Some(schema) = engine.get("properties").and_then(|all| all.get(*key)) {
-            properties.insert((*key).to_owned(), schema.clone());
+            let schema = match properties.get(*key) {
+                // A type where it stands alone, the engine's beside another.
+                Some(component) => json!({"anyOf": [component, schema]}),
+                None => schema.clone(),
+            };
+            properties.insert((*key).to_owned(), schema);
         }
     }
     if role == Role::Step {
@@ -78,9 +129,20 @@ fn node_schema(catalog: &Catalog<'_>, role: Role, defs: &mut JsonMap) -> Json {
             "use".into(),
             json!({"type": "string", "description": "The name of shared steps to put here."}),
         );
-        types.push(json!({"required": ["use"]}));
+        types.push("use");
     }
-    json!({"type": "object", "properties": properties, "additionalProperties": false, "oneOf": types})
+    let one_of: Vec<Json> = types.iter().map(|name| alone(name, role, &types)).collect();
+    json!({"type": "object", "properties": properties, "additionalProperties": false, "oneOf": one_of})
+}
+
+/// What a node has that is of this type.
+fn alone(name: &str, role: Role, types: &[&str]) -> Json {
+    if !of_role(role).contains(&name) {
+        return json!({"required": [name]});
+    }
+    let others = types.iter().filter(|other| **other != name);
+    let others: Vec<Json> = others.map(|other| json!({"required": [other]})).collect();
+    json!({"required": [name], "not": {"anyOf": others}})
 }
 
 /// A schema whose own definitions are moved to `defs` under names that begin with `prefix`.

@@ -3,7 +3,7 @@
 
 use std::num::{NonZeroU32, NonZeroUsize};
 
-use karez_api::{Backoff, ByteSize, Decode, Duration, Encode, Json, JsonMap, Rate, Role};
+use karez_api::{Backoff, ByteSize, Decode, Duration, Encode, Json, JsonMap, Rate, Role, Schedule};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserialize, Deserializer, Error};
 
@@ -22,6 +22,7 @@ pub(crate) fn of_role(role: Role) -> &'static [&'static str] {
             "timeout",
             "retry",
             "rate_limit",
+            "schedule",
         ],
         Role::Step => {
             &["id", "from", "when", "on_failure", "timeout", "concurrency", "retry", "on_error", "rate_limit"]
@@ -82,6 +83,8 @@ pub(crate) struct SourceKeys {
     pub(crate) retry: Option<RetryKeys>,
     /// How many records may come in, like `{rate: 100/s}`; the rest waits where it comes from.
     pub(crate) rate_limit: Option<RateLimitKeys>,
+    /// When a source that asks for its records asks again, like `{every: 5m}`. Default: it asks once, and ends.
+    pub(crate) schedule: Option<Schedule>,
 }
 
 /// What the engine does for a step.

@@ -14,7 +14,7 @@ pub(crate) const CODES: [&str; 4] =
 
 /// Stands in for a secret that is not at hand: text, hex and base64 alike, so that most of what is made of secrets can
 /// be made of it.
-const STAND_IN: &str = "5ec2e75ec2e75ec2e75ec2e75ec2e75ec2e75ec2e75ec2e75ec2e75ec2e75ec2";
+pub const STAND_IN: &str = "5ec2e75ec2e75ec2e75ec2e75ec2e75ec2e75ec2e75ec2e75ec2e75ec2e75ec2";
 
 /// What became of one string.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -50,6 +50,7 @@ mod testing;
 use karez_api::{Expressions, PipelinePlan, Registry, suggest};
 
 pub use editor_schema::pipeline_schema;
+pub use interpolate::STAND_IN;
 pub use load::load;
 pub use place::Placed;
 

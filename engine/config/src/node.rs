@@ -106,7 +106,14 @@ pub(crate) struct Node<'a> {
 
 /// The type of a node without a look at anything else.
 pub(crate) fn type_of<'a>(fields: &JsonMap, role: Role, catalog: &Catalog<'a>) -> Option<&'a Component> {
-    fields.keys().filter(|key| !of_role(role).contains(&key.as_str())).find_map(|key| catalog.get(role, key))
+    fields.keys().filter(|key| !is_engines(key, fields, role, catalog)).find_map(|key| catalog.get(role, key))
+}
+
+/// Whether a key of a node is the engine's. One that is a type as well (`schedule`) is the engine's beside another type.
+fn is_engines(key: &str, fields: &JsonMap, role: Role, catalog: &Catalog<'_>) -> bool {
+    let is_type = |key: &str| catalog.get(role, key).is_some();
+    let beside = || fields.keys().any(|other| other != key && is_type(other));
+    of_role(role).contains(&key) && (!is_type(key) || beside())
 }
 
 /// Reads the outline of the node at `at` and reports what is wrong with it.
@@ -125,7 +132,7 @@ pub(crate) fn outline<'a>(
     };
     let types: Vec<&Component> = fields
         .keys()
-        .filter(|key| !of_role(role).contains(&key.as_str()))
+        .filter(|key| !is_engines(key, fields, role, catalog))
         .filter_map(|key| catalog.get(role, key))
         .collect();
     let mut has_strays = false;
@@ -174,7 +181,9 @@ fn stray(key: &str, at: &Path, role: Role, component: Option<&Component>, catalo
             .help(format_args!("move it inside `{}:`", component.name));
     }
     let roles = roles_of(key);
-    if !roles.is_empty() {
+    let others = catalog.roles(key);
+    // What is a type elsewhere, too, is meant as one where there is none.
+    if !roles.is_empty() && (component.is_some() || others.is_empty()) {
         let words: Vec<String> = roles.iter().map(|role| format!("{}s", role.name())).collect();
         let words = words.join(" and ");
         let help = match (key, role) {
@@ -183,7 +192,6 @@ fn stray(key: &str, at: &Path, role: Role, component: Option<&Component>, catalo
         };
         return error("wrong-role", format!("{key:?} has no meaning beside a {}", role.name())).help(help);
     }
-    let others = catalog.roles(key);
     if let (None, [other, ..]) = (component, others.as_slice()) {
         let types = catalog.of(role).map(|component| component.name).collect::<Vec<_>>().join(", ");
         return error("wrong-role", format!("{key:?} is a {}, not a {}", other.name(), role.name()))

@@ -227,7 +227,7 @@ fn check_defaults(sheet: &Sheet, catalog: &Catalog<'_>) {
         let known: Vec<String> = match role {
             Some(role) => of_role(role)
                 .iter()
-                .filter(|key| !matches!(**key, "id" | "from"))
+                .filter(|key| !matches!(**key, "id" | "from" | "schedule"))
                 .map(|key| (*key).to_owned())
                 .collect(),
             None => roles.into_iter().flat_map(|role| catalog.fields(role, name)).collect(),

@@ -92,6 +92,7 @@ pub(crate) fn registry() -> Registry {
     Registry::new(vec![
         Component::source::<HookSpec>(),
         Component::source::<TicksSpec>(),
+        Component::source::<ListSpec>(),
         Component::step::<KeepSpec>(),
         Component::step::<MapSpec>(),
         Component::step::<ForkSpec>(),
@@ -146,6 +147,7 @@ struct Plan {
     claims: Vec<Claim>,
     replay: Replay,
     identity: bool,
+    polls: bool,
 }
 
 #[async_trait]
@@ -155,6 +157,9 @@ impl SourcePlan for Plan {
     }
     fn has_identity(&self) -> bool {
         self.identity
+    }
+    fn polls(&self) -> bool {
+        self.polls
     }
     fn claims(&self) -> Vec<Claim> {
         self.claims.clone()
@@ -170,7 +175,7 @@ impl SourceSpec for HookSpec {
     fn check(self, _: &Checker<'_>) -> Option<Box<dyn SourcePlan>> {
         let claims = vec![Claim::IngressPath(self.path)];
         let (Verify::Hmac(_) | Verify::Token { .. } | Verify::None { .. }, _) = (self.verify, self.events);
-        Some(Box::new(Plan { claims, replay: Replay::No, identity: false }))
+        Some(Box::new(Plan { claims, replay: Replay::No, identity: false, polls: false }))
     }
 }
 
@@ -191,7 +196,20 @@ impl SourceSpec for TicksSpec {
     const SUMMARY: &'static str = "Makes records.";
     fn check(self, _: &Checker<'_>) -> Option<Box<dyn SourcePlan>> {
         let identity = self.count > 0 || self.every.is_some() || self.follow;
-        Some(Box::new(Plan { claims: Vec::new(), replay: Replay::Yes, identity }))
+        Some(Box::new(Plan { claims: Vec::new(), replay: Replay::Yes, identity, polls: false }))
+    }
+}
+
+/// A source that asks.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct ListSpec {}
+
+impl SourceSpec for ListSpec {
+    const NAME: &'static str = "list";
+    const SUMMARY: &'static str = "Asks for records.";
+    fn check(self, _: &Checker<'_>) -> Option<Box<dyn SourcePlan>> {
+        Some(Box::new(Plan { claims: Vec::new(), replay: Replay::Yes, identity: true, polls: true }))
     }
 }
 

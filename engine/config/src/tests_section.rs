@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use karez_api::{Build, Json, JsonMap, Millis, Path, Problem, Role, Test};
+use karez_api::{Build, Json, JsonMap, Millis, Path, Problem, RecordedRun, Role, Test};
 
 use crate::node::Node;
 use crate::sheet::Sheet;
 use crate::{suggest, tree};
 
-const FIELDS: [&str; 7] = ["name", "input", "answers", "expect", "exact", "now", "seed"];
+const FIELDS: [&str; 9] = ["name", "input", "replay", "faults", "answers", "expect", "exact", "now", "seed"];
 /// What `expect` may name beside sinks.
 const COUNTS: [&str; 3] = ["dead_letters", "filtered", "duplicates"];
 
@@ -48,7 +48,8 @@ impl Case<'_> {
             self.sheet.report(Problem { help: suggest::help(name, FIELDS, "a case has"), ..problem });
         }
         let name = self.name(fields);
-        let input = self.input(fields);
+        let replay = self.replay(fields);
+        let input = if fields.contains_key("replay") { Some(Vec::new()) } else { self.input(fields) };
         let answers = self.answers(fields);
         let expect = self.expect(fields);
         let exact = self.field(fields, "exact", "true or false", false, Json::as_bool);
@@ -58,6 +59,7 @@ impl Case<'_> {
             name,
             at: self.at.clone(),
             input: input?,
+            replay: replay?,
             answers: answers?,
             expect: expect?,
             exact: exact?,
@@ -146,6 +148,29 @@ impl Case<'_> {
             }
             Some(other) => self.wrong(&at, "a list of records, or lists by source", other),
         }
+    }
+
+    /// A fixture beside the file, in place of `input`.
+    fn replay(&self, fields: &JsonMap) -> Option<Option<RecordedRun>> {
+        let faults = self.field(fields, "faults", "true or false", true, Json::as_bool);
+        let Some(setting) = fields.get("replay") else {
+            if fields.contains_key("faults") {
+                let message = "faults are tried only where a case has `replay`";
+                self.sheet.report(Problem::error("misplaced-key", self.at.field("faults"), message).on_key());
+                return None;
+            }
+            return Some(None);
+        };
+        let at = self.at.field("replay");
+        if fields.contains_key("input") {
+            let message = "a case has `input` or `replay`, not both";
+            self.sheet.report(Problem::error("misplaced-key", at, message).on_key());
+            return None;
+        }
+        let Some(fixture) = setting.as_str().filter(|path| !path.is_empty()) else {
+            return self.wrong(&at, "the path of a fixture, like \"fixtures/orders.json\"", setting);
+        };
+        Some(Some(RecordedRun { fixture: fixture.to_owned(), faults: faults? }))
     }
 
     /// By the names of steps that ask.

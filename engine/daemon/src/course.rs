@@ -5,14 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use karez_api::Claim;
-use karez_runtime::{Finish, Pipeline, Reading};
+use karez_api::{Claim, Clock};
+use karez_runtime::{Finish, Pipeline, Reading, Status, SystemClock};
+use serde_json::json;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 
 use crate::cli::Exit;
 use crate::console::{self, say};
 use crate::fleet::Fleet;
+use crate::runs;
 
 /// How often bars move.
 const FRAME: Duration = Duration::from_millis(100);
@@ -99,23 +101,27 @@ impl Course {
     }
 
     fn show(&self) {
+        let now = SystemClock.now().0;
         match &self.display {
             Display::Bars { bars, .. } => {
                 for (pipeline, bar) in bars {
-                    let reading = pipeline.status().counters;
+                    let status = pipeline.status();
+                    let reading = &status.counters;
                     bar.set_length(reading.received + reading.recovered);
                     bar.set_position(
                         (reading.received + reading.recovered).saturating_sub(reading.in_flight),
                     );
-                    bar.set_message(notable(&reading, self.start.elapsed()));
+                    let progress = runs::progress(&status, now);
+                    bar.set_message(format!("{progress}{}", notable(reading, self.start.elapsed())));
                 }
             }
             Display::Lines { .. } => {
                 let seconds = self.start.elapsed().as_secs();
                 for (name, running) in self.fleet.pipelines().iter() {
                     if running.pipeline.is_running() {
-                        let counts = counts(&running.pipeline.status().counters);
-                        say(&format!("{seconds} s  {name}: {counts}"));
+                        let status = running.pipeline.status();
+                        let progress = runs::progress(&status, now);
+                        say(&format!("{seconds} s  {name}: {progress}{}", counts(&status.counters)));
                     }
                 }
             }
@@ -127,13 +133,15 @@ impl Course {
         if let Display::Bars { bars, .. } = &self.display {
             bars.iter().for_each(|(_, bar)| bar.finish_and_clear());
         }
-        let (mut dead, mut failed) = (0, !self.fleet.failures().is_empty());
+        let (mut dead, mut failed, mut wrong) = (0, !self.fleet.failures().is_empty(), false);
         for (name, running) in self.fleet.pipelines().iter() {
-            let reading = running.pipeline.status().counters;
+            let status = running.pipeline.status();
+            let reading = &status.counters;
             dead += reading.dead_lettered;
             let known = self.ended.get(name);
             let time = known.map_or_else(|| self.start.elapsed(), |(time, _)| *time);
-            say(&format!("{name}: {} in {}", counts(&reading), pace(&reading, time)));
+            say(&format!("{name}: {} in {}", counts(reading), pace(reading, time)));
+            wrong |= !told_runs(name, &status);
             if let Some((_, Finish::Failed(fault))) = known {
                 failed = true;
                 say(&format!("{name}: failed: {fault}"));
@@ -147,12 +155,25 @@ impl Course {
         }
         if failed {
             Exit::Failed
-        } else if dead > 0 || self.fleet.has_file_errors() {
+        } else if wrong || dead > 0 || self.fleet.has_file_errors() {
             Exit::Problems
         } else {
             Exit::Fine
         }
     }
+}
+
+/// A line for each stream, and one that says where all their records went; false where some are not accounted for.
+fn told_runs(name: &str, status: &Status) -> bool {
+    let Some(account) = runs::account(status) else { return true };
+    let now = SystemClock.now().0;
+    for node in &status.nodes {
+        for run in &node.runs {
+            say(&format!("{name}: {}.{}", node.name, runs::line(&json!(run), now)));
+        }
+    }
+    say(&format!("{name}: {}", account.text));
+    account.adds_up
 }
 
 fn every(time: Duration) -> Interval {

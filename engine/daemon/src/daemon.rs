@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
-use karez_api::{StoreError, Vault};
+use karez_api::{Fault, StoreError, Vault};
 use karez_config::Loaded;
 use karez_connectors::net;
 use karez_runtime::{DeadLetters, Drain, SystemClock};
@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tracing::{error, info, warn};
 
-use crate::admin::{Admin, Announced, Guard, ReloadRequest, Token};
+use crate::admin::{Admin, Announced, Guard, ReloadRequest, Request, RewindRequest, Token};
 use crate::cli::{Exit, Usage};
 use crate::console::say;
 use crate::course::Course;
@@ -23,7 +23,7 @@ use crate::ingress::{Gate, Ingress};
 use crate::introduction::{Addresses, introduce};
 use crate::load::Loader;
 use crate::memory::Memory;
-use crate::reload::{Manager, Pass};
+use crate::reload::{Manager, Pass, Surroundings};
 use crate::secrets::{self, Followed};
 use crate::server::{Limits, Server, Serving, Tls};
 use crate::settings::Settings;
@@ -49,6 +49,7 @@ enum Event {
     Files,
     Asked(Asked),
     Reload(ReloadRequest),
+    Rewind(RewindRequest),
     StoreFailed(String),
     Finished,
 }
@@ -58,7 +59,7 @@ struct Daemon {
     fleet: Arc<Fleet>,
     ingress: Arc<Ingress>,
     manager: Manager,
-    reloads: mpsc::Receiver<ReloadRequest>,
+    requests: mpsc::Receiver<Request>,
     /// Absent where files are not watched.
     watching: Option<Watch>,
     /// Only for a run that ends with its sources.
@@ -198,12 +199,12 @@ async fn assemble(
         Announced::make(&settings.data_dir, admin.address()).context("cannot write the data folder")?;
     let letters = Arc::new(DeadLetters::open(Arc::clone(memory.progress())).await?);
     let vault = Arc::clone(memory.vault()) as Arc<dyn Vault>;
-    let options = net::Options { allow_private: settings.allow_private.clone() };
+    let options = net::Options { allow_private: settings.allow_private.clone(), ..net::Options::default() };
     let connections = net::Connections::new(Arc::new(SystemClock), Some(Arc::clone(&vault)), options);
     let connections = Arc::new(connections);
     let fleet = Arc::new(Fleet::new(letters, memory, connections));
     let ingress = Arc::new(Ingress::new(settings.trusted_proxies.clone(), Arc::clone(&fleet.connections)));
-    let (reload, reloads) = mpsc::channel(16);
+    let (asking, requests) = mpsc::channel(16);
     let guard = Guard::new(token, &settings.admin_hosts, admin.address());
     let addresses = Addresses { webhooks: webhooks.as_ref().map(Server::address), admin: admin.address() };
     let public_url = settings.public_url.clone().unwrap_or_else(|| {
@@ -212,18 +213,22 @@ async fn assemble(
             format!("{scheme}://{address}")
         })
     });
-    let vault = Arc::new(Followed::new(vault, reload.clone()));
-    let answers =
-        Admin { guard, fleet: Arc::clone(&fleet), ingress: Arc::clone(&ingress), reload, public_url };
+    let vault = Arc::new(Followed::new(vault, asking.clone()));
+    let answers = Admin {
+        guard,
+        fleet: Arc::clone(&fleet),
+        ingress: Arc::clone(&ingress),
+        manager: asking,
+        public_url,
+    };
     let answers = Arc::new(answers);
     let manager = Manager::new(
         loader,
         Arc::clone(&fleet),
         Arc::clone(&ingress),
-        Arc::new(SystemClock),
+        Surroundings { clock: Arc::new(SystemClock), vault, until },
         &addresses.webhooks.map_or_else(String::new, |address| address.to_string()),
         settings.drain_timeout,
-        vault,
     );
     Ok(Daemon {
         webhooks: webhooks.map(|server| server.begin(Arc::clone(&ingress))),
@@ -232,7 +237,7 @@ async fn assemble(
         fleet,
         ingress,
         manager,
-        reloads,
+        requests,
         watching,
         addresses,
         drain: settings.drain_timeout,
@@ -262,6 +267,18 @@ impl Daemon {
                 }
                 Event::Finished => return Ok(Exit::Fine),
                 Event::StoreFailed(reason) => return Err(anyhow!("the store failed: {reason}")),
+                Event::Rewind(RewindRequest { pipeline, rewind, tell }) => {
+                    let rewound = tokio::select! {
+                        biased;
+                        _ = signals.stop() => return Ok(Exit::Fine),
+                        reason = store_failure(&self.fleet) => {
+                            return Err(anyhow!("the store failed: {reason}"));
+                        }
+                        rewound = self.manager.rewind(&pipeline, &rewind) => rewound,
+                    };
+                    // Whoever asked may have gone.
+                    tell.send(rewound).ok();
+                }
                 event => {
                     let pass = match &event {
                         Event::Files => Pass::Changes,
@@ -293,7 +310,10 @@ impl Daemon {
             let event = tokio::select! {
                 asked = signals.next() => Event::Asked(asked),
                 () = changed(self.watching.as_mut()) => Event::Files,
-                Some(request) = self.reloads.recv() => Event::Reload(request),
+                Some(request) = self.requests.recv() => match request {
+                    Request::Reload(request) => Event::Reload(request),
+                    Request::Rewind(request) => Event::Rewind(request),
+                },
                 reason = store_failure(&self.fleet) => Event::StoreFailed(reason),
                 () = end(self.course.as_mut()) => Event::Finished,
             };
@@ -302,6 +322,10 @@ impl Daemon {
                 Event::Asked(Asked::Reload) if self.course.is_some() => info!("--once does not reload"),
                 Event::Reload(request) if self.course.is_some() => {
                     request.tell.send(Err("a run with --once does not reload".into())).ok();
+                }
+                Event::Rewind(request) if self.course.is_some() => {
+                    let fault = Fault::validation("once", "a run with --once goes on to its end as it began");
+                    request.tell.send(Err(fault)).ok();
                 }
                 event => return event,
             }

@@ -25,7 +25,12 @@ pub(crate) struct Loader {
 
 impl Loader {
     pub(crate) fn new(paths: Vec<PathBuf>) -> Self {
-        Self { paths, registry: registry(), languages: Languages, last: HashMap::new() }
+        Self::with(paths, registry())
+    }
+
+    /// With other components than those of this binary.
+    pub(crate) fn with(paths: Vec<PathBuf>, registry: Registry) -> Self {
+        Self { paths, registry, languages: Languages, last: HashMap::new() }
     }
 
     /// Reads and checks everything.

@@ -15,6 +15,7 @@ mod introduction;
 mod load;
 mod memory;
 mod reload;
+mod runs;
 mod secrets;
 mod watch;
 

@@ -1,20 +1,24 @@
 //! A daemon's inside in a folder of its own: a real store, real files, no listener.
 
+mod book;
+
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use karez_api::Component;
 use karez_connectors::net;
 use karez_runtime::{DeadLetters, SystemClock};
 use karez_store::{Options, Store};
 use tempfile::TempDir;
 
+use crate::daemon::Until;
 use crate::fleet::{Fleet, Running};
 use crate::ingress::{Gate, Ingress};
 use crate::load::Loader;
 use crate::memory::Memory;
-use crate::reload::{Manager, Pass, Report};
+use crate::reload::{Manager, Pass, Report, Surroundings};
 
 /// Connections of a process that has none.
 pub(crate) fn connections() -> Arc<net::Connections> {
@@ -30,6 +34,10 @@ pub(crate) struct Inside {
 
 impl Inside {
     pub(crate) async fn new() -> Self {
+        Self::until(Until::Told).await
+    }
+
+    pub(crate) async fn until(until: Until) -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("pipelines")).unwrap();
         let store = Store::open(folder.path().join("data"), Options::default()).unwrap();
@@ -39,12 +47,15 @@ impl Inside {
         let fleet = Arc::new(Fleet::new(letters, memory, Arc::clone(&connections)));
         let ingress = Arc::new(Ingress::new(Vec::new(), connections));
         ingress.set_gate(Gate::Open);
-        let loader = Loader::new(vec![folder.path().join("pipelines")]);
+        let components = karez_steps::components().into_iter().chain([Component::source::<book::Book>()]);
+        let registry = karez_connectors::registry(components.collect());
+        let loader = Loader::with(vec![folder.path().join("pipelines")], registry);
         let clock = Arc::new(SystemClock);
         let (fleet_too, ingress_too) = (Arc::clone(&fleet), Arc::clone(&ingress));
         let vault = Arc::clone(fleet.memory.vault()) as Arc<dyn karez_api::Vault>;
+        let surroundings = Surroundings { clock, vault, until };
         let drain = Duration::from_secs(5);
-        let manager = Manager::new(loader, fleet_too, ingress_too, clock, "test", drain, vault);
+        let manager = Manager::new(loader, fleet_too, ingress_too, surroundings, "test", drain);
         Self { folder, fleet, ingress, manager }
     }
 

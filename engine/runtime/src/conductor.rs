@@ -4,6 +4,7 @@
 mod burial;
 mod commands;
 mod reload;
+mod rewind;
 mod stop;
 
 use std::collections::HashMap;
@@ -25,7 +26,7 @@ use crate::pipeline::{Control, Replayed, Shared};
 use crate::prepare::Prepare;
 use crate::reader::{self, FromSource, ReaderContext, SourceEvent};
 use crate::settler::{Notice, Report, Settler};
-use crate::status::State;
+use crate::status::{Down, State};
 use crate::tasks::TaskGroup;
 use crate::worker::Ran;
 use burial::Burying;
@@ -164,6 +165,7 @@ impl Conductor {
             ingress: Arc::clone(&self.services.ingress),
             tasks: self.tasks.clone(),
             shared: self.services.shared.clone(),
+            once: self.services.once,
             notices,
             records: self.records.0.clone(),
             reports: self.source_events.0.clone(),
@@ -248,6 +250,11 @@ impl Conductor {
                     drop(reply.send(outcome));
                 }
                 Some(Control::Replay(record, node, reply)) => self.replay(record, node, reply),
+                Some(Control::Rewind(rewind, sources, reply)) => {
+                    let rewound = self.rewind(&rewind, &sources).await;
+                    // Whoever asked may be gone.
+                    drop(reply.send(rewound));
+                }
                 Some(Control::Unblock) => self.core.unblock(),
             }
         }
@@ -313,8 +320,9 @@ impl Conductor {
 
     fn source_event(&mut self, event: SourceEvent) {
         match event {
-            SourceEvent::Down { source, fault, resume } => {
-                let first = self.shared.source_down(&source, Some(fault.to_string()));
+            SourceEvent::Down { source, fault, until, resume } => {
+                let down = Down { reason: told(&fault), resumes_at: until };
+                let first = self.shared.source_down(&source, Some(down));
                 if first {
                     tracing::warn!(%source, error = %fault, class = fault.class().name(), "source failed, will reopen");
                 }
@@ -329,6 +337,7 @@ impl Conductor {
                 }
             }
             SourceEvent::StoreFailed(error) => self.store_failed(&error),
+            SourceEvent::GivenUp(fault) => self.failed = Some(fault),
         }
     }
 
@@ -427,5 +436,13 @@ async fn receive(control: Option<&mut mpsc::Receiver<Control>>) -> Option<Contro
             None => std::future::pending().await,
         },
         None => std::future::pending().await,
+    }
+}
+
+/// A fault for people: what its class does not say already.
+fn told(fault: &Fault) -> String {
+    match fault.code() == fault.class().name() {
+        true => fault.to_string(),
+        false => format!("{fault} [{}]", fault.code()),
     }
 }

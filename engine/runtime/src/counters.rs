@@ -11,6 +11,7 @@ use karez_api::Diagnosis;
 use serde::Serialize;
 
 use crate::requests::{RequestReading, Requests};
+use crate::runs::RunBook;
 
 /// How an origin's branch ended; an origin counts once, by the first of these that any branch has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -53,6 +54,8 @@ pub struct Counters {
     pub(crate) reloads: AtomicU64,
     /// By source.
     requests: Mutex<BTreeMap<Arc<str>, Arc<Requests>>>,
+    /// By source.
+    runs: Mutex<BTreeMap<Arc<str>, Arc<RunBook>>>,
     /// From receipt to settlement.
     pub(crate) processing: Histogram,
 }
@@ -89,6 +92,12 @@ impl Counters {
     pub(crate) fn requests(&self, source: &Arc<str>) -> Arc<Requests> {
         let mut requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(requests.entry(Arc::clone(source)).or_default())
+    }
+
+    /// What a source tells of its runs.
+    pub(crate) fn runs(&self, source: &Arc<str>) -> Arc<RunBook> {
+        let mut runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(runs.entry(Arc::clone(source)).or_default())
     }
 
     /// Why requests of a source are turned away, as far as that is known.

@@ -5,10 +5,13 @@
 //! a state machine without time or I/O of its own; `graph` and `worker` run the steps; `reader`,
 //! `delivery` and `settler` are the tasks that wait for the world.
 
+mod alone;
 mod counters;
 mod letters;
 mod pipeline;
 mod remains;
+mod rewind;
+mod runs;
 mod status;
 mod tap;
 mod trial;
@@ -30,12 +33,15 @@ mod tasks;
 
 mod planted;
 
-pub use clock::SystemClock;
+pub use alone::{Alone, Company, Taken, positions};
+pub use clock::{Standing, SystemClock};
 pub use counters::{BUCKETS, Counters, Histogram, HistogramReading, Hold, Reading};
 pub use letters::{DeadLetter, DeadLetters, KeptRecord, LetterHead};
 pub use pipeline::{Drain, Finish, Pipeline, ReplayTo, Services, UnknownNode};
 pub use remains::{Forgotten, forget};
 pub use requests::RequestReading;
+pub use rewind::{LanePosition, Rewind, Rewindable, Rewound, list_positions};
+pub use runs::{RunTotals, StreamRuns};
 pub use status::{JournalStatus, NodeStatus, State, Status};
 pub use tap::{Tap, TapRecord};
-pub use trial::{Mismatch, run_tests};
+pub use trial::{FarEnd, Mismatch, PlannedFault, Play, Stage, Tested, run_tests};

@@ -12,7 +12,8 @@ use crate::conductor::Conductor;
 use crate::counters::{Counters, End, NodeCounters};
 use crate::graph::Graph;
 use crate::letters::{DeadLetter, DeadLetters, LetterHead};
-use crate::status::{JournalStatus, NodeStatus, State, Status};
+use crate::rewind::{Rewind, Rewindable, Rewound};
+use crate::status::{Down, JournalStatus, NodeStatus, State, Status};
 use crate::tap::{Tap, Taps};
 use crate::tasks::TaskGroup;
 
@@ -26,6 +27,8 @@ pub struct Services {
     pub letters: Arc<DeadLetters>,
     /// What connectors share.
     pub shared: karez_api::Shared,
+    /// Whether the process ends with its sources: one that polls asks once.
+    pub once: bool,
 }
 
 /// How a pipeline is stopped.
@@ -68,6 +71,7 @@ pub(crate) enum Control {
     Stop(Drain, oneshot::Sender<()>),
     Reload(Box<Parts>, oneshot::Sender<Result<(), Fault>>),
     Replay(Record, Option<String>, oneshot::Sender<Replayed>),
+    Rewind(Rewind, Vec<Rewindable>, oneshot::Sender<Result<Rewound, Fault>>),
     Unblock,
 }
 
@@ -89,8 +93,8 @@ pub(crate) struct Shared {
     pub(crate) counters: Arc<Counters>,
     state: Mutex<(State, Option<Fault>)>,
     finished: watch::Sender<Option<Finish>>,
-    /// Sources that do not work at the moment, with the reason.
-    down: Mutex<BTreeMap<Arc<str>, String>>,
+    /// Sources that do not work at the moment.
+    down: Mutex<BTreeMap<Arc<str>, Down>>,
     sources: RwLock<Vec<SourceCounters>>,
 }
 
@@ -110,10 +114,10 @@ impl Shared {
     }
 
     /// Notes that a source works or not; true if that is news.
-    pub(crate) fn source_down(&self, source: &Arc<str>, problem: Option<String>) -> bool {
+    pub(crate) fn source_down(&self, source: &Arc<str>, now: Option<Down>) -> bool {
         let mut down = self.down.lock().unwrap_or_else(PoisonError::into_inner);
-        match problem {
-            Some(problem) => down.insert(Arc::clone(source), problem).is_none(),
+        match now {
+            Some(now) => down.insert(Arc::clone(source), now).is_none(),
             None => down.remove(source).is_some(),
         }
     }
@@ -132,6 +136,7 @@ struct Shape {
     file: Arc<str>,
     fingerprint: u64,
     graph: Arc<Graph>,
+    sources: Vec<Rewindable>,
     steps: Vec<(Arc<str>, &'static str)>,
     sinks: Vec<(Arc<str>, &'static str)>,
 }
@@ -140,9 +145,10 @@ impl Shape {
     /// Everything about a plan that is known before it is taken apart.
     fn of(plan: &PipelinePlan) -> impl FnOnce(Arc<Graph>) -> Self + use<> {
         let (file, fingerprint) = (Arc::clone(&plan.file), plan.fingerprint);
+        let sources = plan.sources.iter().map(Rewindable::of).collect();
         let steps = plan.steps.iter().map(|node| (Arc::clone(&node.id), node.kind)).collect();
         let sinks = plan.sinks.iter().map(|node| (Arc::clone(&node.name), node.kind)).collect();
-        move |graph| Self { file, fingerprint, graph, steps, sinks }
+        move |graph| Self { file, fingerprint, graph, sources, steps, sinks }
     }
 }
 
@@ -269,7 +275,12 @@ impl Pipeline {
         for (name, kind, counters) in sources.iter() {
             let node = NodeStatus::new(name, kind, "source", counters);
             let diagnosis = self.shared.counters.diagnosis(name);
-            nodes.push(NodeStatus { down: down.get(name).cloned(), diagnosis, ..node });
+            let runs = self.shared.counters.runs(name).read();
+            let (down, resumes_at) = match down.get(name).cloned() {
+                Some(Down { reason, resumes_at }) => (Some(reason), resumes_at),
+                None => (None, None),
+            };
+            nodes.push(NodeStatus { down, resumes_at, runs, diagnosis, ..node });
             let stream =
                 karez_api::StreamName { pipeline: Arc::clone(&self.shared.name), source: Arc::clone(name) };
             let stats = self.services.events.stats(&stream);
@@ -354,6 +365,35 @@ impl Pipeline {
             }
             Ok(Err(_)) | Err(_) => Err(gone()),
         }
+    }
+
+    /// What a rewind would do, by the positions that are saved.
+    ///
+    /// # Errors
+    /// As [`Rewind::look`].
+    pub async fn look_back(&self, rewind: &Rewind) -> Result<Rewound, Fault> {
+        rewind.look(&self.shared.name, &self.rewindable(), &*self.services.progress).await
+    }
+
+    /// Has records of a source read again. What of it is on its way comes to its end first, or comes again.
+    ///
+    /// # Errors
+    /// As [`Rewind::perform`].
+    pub async fn rewind(&self, rewind: &Rewind) -> Result<Rewound, Fault> {
+        let (reply, rewound) = oneshot::channel();
+        let control = Control::Rewind(rewind.clone(), self.rewindable(), reply);
+        if self.control.send(control).await.is_ok()
+            && let Ok(rewound) = rewound.await
+        {
+            return rewound;
+        }
+        // It has come to its end: nobody reads.
+        self.finished().await;
+        rewind.perform(&self.shared.name, &self.rewindable(), &*self.services.progress).await
+    }
+
+    fn rewindable(&self) -> Vec<Rewindable> {
+        self.shape.read().unwrap_or_else(PoisonError::into_inner).sources.clone()
     }
 
     /// Records that wait for an operator (`on_failure: block`) are tried again.

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use karez_api::{
-    Batch, Clock, Entry, Events, Fault, Ingress, LARGEST_RECORD, Lane, Mount, Opened, Positions, Progress,
-    Record, Source, SourceContext, SourceNode, StoreError, StreamName, Verdict,
+    Batch, Class, Clock, Entry, Events, Fault, Ingress, LARGEST_RECORD, Lane, Millis, Mount, Opened,
+    Positions, Progress, Record, Source, SourceContext, SourceNode, StoreError, StreamName, Verdict,
 };
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -30,6 +30,10 @@ const JOURNAL_BYTES: usize = 1 << 20;
 const STORE_AGAIN: Duration = Duration::from_millis(500);
 /// How long a first opening may take before the pipeline starts without it; it goes on trying.
 pub(crate) const OPEN_WITHIN: Duration = Duration::from_secs(5);
+/// A source that failed works again once it has yielded something, or has been silent for so long.
+const SURE_AFTER: Duration = Duration::from_secs(5);
+/// How often a source is tried in vain where the process is to end with its sources.
+const MOST_TRIES: u32 = 8;
 
 /// Records on their way into the pipeline.
 pub(crate) struct FromSource {
@@ -41,10 +45,11 @@ pub(crate) struct FromSource {
 
 /// What a reader tells the pipeline beside its records.
 pub(crate) enum SourceEvent {
-    /// It does not work at this moment; it is opened again after `resume` is answered.
+    /// It does not work at this moment; it is opened again at `until`, where that is known, once `resume` is answered.
     Down {
         source: Arc<str>,
         fault: Fault,
+        until: Option<Millis>,
         resume: Option<oneshot::Sender<()>>,
     },
     /// It works (again).
@@ -56,6 +61,8 @@ pub(crate) enum SourceEvent {
         source: Arc<str>,
     },
     StoreFailed(StoreError),
+    /// It will not be tried again: this process ends with its sources.
+    GivenUp(Fault),
 }
 
 /// Everything a source's tasks need.
@@ -70,6 +77,8 @@ pub(crate) struct ReaderContext {
     pub(crate) ingress: Arc<dyn Ingress>,
     pub(crate) tasks: TaskGroup,
     pub(crate) shared: karez_api::Shared,
+    /// The process ends with its sources.
+    pub(crate) once: bool,
     pub(crate) notices: mpsc::Sender<Notice>,
     pub(crate) records: mpsc::Sender<FromSource>,
     pub(crate) reports: mpsc::Sender<SourceEvent>,
@@ -105,9 +114,9 @@ impl ReaderContext {
             ingress: Arc::clone(&self.ingress),
             intake: Arc::clone(&self.intake) as _,
             decode: self.node.decode,
-            timetable: None,
-            once: false,
-            runs: Arc::new(karez_api::NoRuns),
+            timetable: self.node.timetable.clone(),
+            once: self.once,
+            runs: self.intake.counters.runs(&self.node.name),
         };
         let slow = |_| Fault::connection(format_args!("not open within {:?}", self.node.timeout));
         tokio::time::timeout(self.node.timeout, self.node.plan.open(cx)).await.map_err(slow)?
@@ -122,7 +131,8 @@ impl ReaderContext {
             Ok(Ok(opened)) => Ok(Some(opened)),
             Ok(Err(fault)) if !fault.class().is_transient() => Err(fault),
             Ok(Err(fault)) => {
-                self.report(SourceEvent::Down { source: self.name(), fault, resume: None }).await;
+                self.report(SourceEvent::Down { source: self.name(), fault, until: None, resume: None })
+                    .await;
                 Ok(None)
             }
             Err(_) => Ok(None),
@@ -183,7 +193,7 @@ pub(crate) async fn read(cx: ReaderContext, mut opened: Option<Opened>) {
             Some(Opened::Push(mount)) => return hold(&cx, mount).await,
             Some(Opened::Pull(mut source)) => {
                 let before = cx.batches.load(Relaxed);
-                let over = session(&cx, &mut *source, &mut positional).await;
+                let over = session(&cx, &mut *source, &mut positional, failures > 0).await;
                 if cx.batches.load(Relaxed) != before {
                     failures = 0;
                 }
@@ -202,8 +212,10 @@ pub(crate) async fn read(cx: ReaderContext, mut opened: Option<Opened>) {
             }
             None => match reopen(&cx).await {
                 Some(Ok(next)) => {
+                    if matches!(next, Opened::Push(_)) {
+                        cx.report(SourceEvent::Up { source: cx.name() }).await;
+                    }
                     opened = Some(next);
-                    cx.report(SourceEvent::Up { source: cx.name() }).await;
                     continue;
                 }
                 Some(Err(fault)) => fault,
@@ -211,9 +223,16 @@ pub(crate) async fn read(cx: ReaderContext, mut opened: Option<Opened>) {
             },
         };
         failures += 1;
+        let hopeless =
+            !fault.class().is_transient() || (failures >= MOST_TRIES && fault.class() == Class::Service);
+        if cx.once && hopeless {
+            return cx.report(SourceEvent::GivenUp(fault)).await;
+        }
         let wait = crate::core::source_wait(&cx.node.retry, &fault, failures);
         let (resume, resumed) = oneshot::channel();
-        cx.report(SourceEvent::Down { source: cx.name(), fault, resume: positional.then_some(resume) }).await;
+        let until = Some(Millis(cx.clock.now().0.saturating_add(wait.as_millis() as u64)));
+        let resume = positional.then_some(resume);
+        cx.report(SourceEvent::Down { source: cx.name(), fault, until, resume }).await;
         tokio::select! {
             () = cx.stop.cancelled() => return,
             () = tokio::time::sleep(wait) => {}
@@ -253,12 +272,30 @@ async fn hold(cx: &ReaderContext, mount: Mount) {
     drop(mount);
 }
 
-async fn session(cx: &ReaderContext, source: &mut dyn Source, positional: &mut bool) -> Over {
+async fn session(
+    cx: &ReaderContext,
+    source: &mut dyn Source,
+    positional: &mut bool,
+    mut doubtful: bool,
+) -> Over {
     loop {
-        let pulled = tokio::select! {
-            () = cx.stop.cancelled() => return Over::Stopped,
-            pulled = source.pull() => pulled,
+        let pulled = {
+            let mut pull = source.pull();
+            loop {
+                tokio::select! {
+                    () = cx.stop.cancelled() => return Over::Stopped,
+                    pulled = &mut pull => break pulled,
+                    () = tokio::time::sleep(SURE_AFTER), if doubtful => {
+                        doubtful = false;
+                        cx.report(SourceEvent::Up { source: cx.name() }).await;
+                    }
+                }
+            }
         };
+        if doubtful && pulled.is_ok() {
+            doubtful = false;
+            cx.report(SourceEvent::Up { source: cx.name() }).await;
+        }
         match pulled {
             Ok(Some(batch)) if batch.records.is_empty() => {
                 if let Err(fault) = save(cx, &batch.lane, batch.positions).await {
@@ -287,7 +324,7 @@ async fn store_has_room(cx: &ReaderContext) -> bool {
     while let Some(error) = cx.events.unavailable() {
         if !told {
             let fault = Fault::service(error).with_code("store_full");
-            cx.report(SourceEvent::Down { source: cx.name(), fault, resume: None }).await;
+            cx.report(SourceEvent::Down { source: cx.name(), fault, until: None, resume: None }).await;
             told = true;
         }
         tokio::select! {
@@ -384,7 +421,7 @@ async fn journal(cx: &ReaderContext, batch: Batch) -> Result<(), Fault> {
 /// Saves the last position, if there is one, at once.
 async fn save(cx: &ReaderContext, lane: &Lane, positions: Positions) -> Result<(), Fault> {
     let position = match positions {
-        Positions::None => return Ok(()),
+        Positions::None | Positions::Later => return Ok(()),
         Positions::After(position) | Positions::Now(position) => Some(position),
         Positions::Each(each) => each.into_iter().next_back(),
         Positions::Gone => None,

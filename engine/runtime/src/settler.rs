@@ -145,9 +145,10 @@ impl Settler {
     }
 
     fn begin(&mut self, batch: u64, lane: Lane, positions: Positions, records: u32, ack: Box<dyn Ack>) {
-        let saves_first = matches!(positions, Positions::Now(_));
+        let saves_first = matches!(positions, Positions::Now(_) | Positions::Later);
         let numbers = match positions {
             Positions::None | Positions::Gone => None,
+            Positions::Later => Some((0..records).map(|_| self.lanes.admit(&lane, None)).collect()),
             Positions::After(position) | Positions::Now(position) => {
                 let mut numbers: Vec<u64> = (1..records).map(|_| self.lanes.admit(&lane, None)).collect();
                 numbers.push(self.lanes.admit(&lane, Some(position)));
@@ -304,7 +305,7 @@ fn position_prefix(stream: &StreamName) -> String {
     format!("positions/{stream}/")
 }
 
-fn position_key(stream: &StreamName, lane: &Lane) -> String {
+pub(crate) fn position_key(stream: &StreamName, lane: &Lane) -> String {
     format!("{}{}", position_prefix(stream), lane.0)
 }
 

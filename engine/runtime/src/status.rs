@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use karez_api::{Diagnosis, StreamStats};
+use karez_api::{Diagnosis, Millis, StreamStats};
 use serde::Serialize;
 
 use crate::counters::{Hold, NodeCounters, Reading};
+use crate::runs::StreamRuns;
 
 /// Whether a pipeline runs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -56,6 +57,12 @@ pub struct NodeStatus {
     /// Sources: why it does not work at the moment.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub down: Option<String>,
+    /// Sources that do not work: when they are opened again, in milliseconds since the epoch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resumes_at: Option<Millis>,
+    /// Sources that poll: each stream's run that goes on, or its last one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub runs: Vec<StreamRuns>,
     /// Sources: why requests are turned away, as far as that is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub diagnosis: Option<Diagnosis>,
@@ -82,9 +89,19 @@ impl NodeStatus {
             circuit_opened: counters.opened.load(Relaxed),
             hold,
             down: None,
+            resumes_at: None,
+            runs: Vec::new(),
             diagnosis: None,
         }
     }
+}
+
+/// A source that does not work at the moment.
+#[derive(Debug, Clone)]
+pub(crate) struct Down {
+    pub(crate) reason: String,
+    /// When it is opened again, where that is known.
+    pub(crate) resumes_at: Option<Millis>,
 }
 
 /// What the journal of one source holds.

@@ -1,18 +1,26 @@
 //! `karez test`: one case of a pipeline's `tests:`. Pure: no store, no network, no waiting; clock and ids are fixed.
+//! What `input` gives is fed to the graph; with `replay`, what the real sources read of a recorded API is.
+
+mod replay;
+mod stage;
+mod world;
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use karez_api::{
-    Body, DedupKey, Fault, Json, JsonMap, Meta, Millis, PipelinePlan, Record, RecordId, SinkNode, Test,
+    Body, DedupKey, Fault, Json, JsonMap, Meta, Millis, PipelinePlan, Record, RecordId, RecordedRun,
+    SinkNode, SourceNode, Test,
 };
 use serde_json::json;
 
 use crate::counters::{Counters, End};
 use crate::graph::{Graph, Outcome};
-use crate::letters::body_json;
+use crate::letters::{OVERLAID, body_json};
 use crate::prepare::Prepare;
 use crate::tap::Taps;
+use replay::Replaying;
+pub use stage::{FarEnd, PlannedFault, Play, Stage};
 
 /// When `now:` is not given: 2026-01-01T00:00:00Z.
 const NOW: Millis = Millis(1_767_225_600_000);
@@ -25,19 +33,37 @@ pub struct Mismatch {
     pub message: String,
 }
 
+/// What one case came to.
+pub struct Tested {
+    pub name: String,
+    /// Empty where all is as expected.
+    pub mismatches: Vec<Mismatch>,
+    /// Of a case with `replay`: exchanges that were played, and faults that were tried in them.
+    pub replayed: Option<(usize, usize)>,
+}
+
 /// A plan's graph, for one case after the other.
 struct Trial {
+    pipeline: Arc<str>,
     graph: Graph,
     sources: Vec<Prepare>,
+    nodes: Vec<SourceNode>,
     sinks: Vec<SinkNode>,
 }
 
-/// Runs all cases of a plan; an entry per case, in order, empty where all is as expected.
+/// Runs all cases of a plan, in order. Recorded far ends come from `stage`.
 #[must_use]
-pub fn run_tests(mut plan: PipelinePlan) -> Vec<(String, Vec<Mismatch>)> {
+pub fn run_tests(mut plan: PipelinePlan, stage: &dyn Stage) -> Vec<Tested> {
     let tests = std::mem::take(&mut plan.tests);
     let trial = Trial::new(plan);
-    tests.into_iter().map(|test| (test.name.clone(), trial.run(&test))).collect()
+    let run = |test: Test| {
+        let (mismatches, replayed) = match &test.replay {
+            None => (trial.run(&test), None),
+            Some(recorded) => trial.replay(&test, recorded, stage),
+        };
+        Tested { name: test.name, mismatches, replayed }
+    };
+    tests.into_iter().map(run).collect()
 }
 
 /// What one case yielded.
@@ -61,7 +87,7 @@ impl Trial {
             })
             .collect();
         let graph = Graph::new(&mut plan, Arc::new(Taps::default()));
-        Self { graph, sources, sinks: plan.sinks }
+        Self { pipeline: plan.name, graph, sources, nodes: plan.sources, sinks: plan.sinks }
     }
 
     fn run(&self, test: &Test) -> Vec<Mismatch> {
@@ -80,6 +106,49 @@ impl Trial {
             }
         }
         compare(test, &result)
+    }
+
+    /// The real sources read what was recorded; and again, with each fault.
+    fn replay(
+        &self,
+        test: &Test,
+        recorded: &RecordedRun,
+        stage: &dyn Stage,
+    ) -> (Vec<Mismatch>, Option<(usize, usize)>) {
+        let about = |message: String| Mismatch { about: "replay".to_owned(), message };
+        let now = match stage.begun(&recorded.fixture) {
+            Ok(begun) => test.now.unwrap_or(begun),
+            Err(why) => return (vec![about(why)], None),
+        };
+        let replaying = Replaying { stage, fixture: &recorded.fixture, pipeline: &self.pipeline, now };
+        let (mut seen, mut result) = (HashSet::new(), Yield::default());
+        let (mut asked, mut tried, mut wrong) = (0, 0, Vec::new());
+        let asking: Vec<usize> = (0..self.nodes.len()).filter(|n| self.nodes[*n].plan.polls()).collect();
+        if asking.is_empty() {
+            wrong.push("no source asks an API, so there is nothing to replay".to_owned());
+        }
+        for source in asking {
+            let node = &self.nodes[source];
+            let clean = match replaying.clean(node) {
+                Ok(clean) => clean,
+                Err(why) => {
+                    wrong.push(format!("{}: {why}", node.name));
+                    continue;
+                }
+            };
+            asked += clean.asked;
+            for record in &clean.records {
+                self.feed(source, record.clone(), (test, now), &mut seen, &mut result);
+            }
+            if recorded.faults {
+                let (faults, came_out) = replaying.with_faults(node, &clean);
+                tried += faults;
+                wrong.extend(came_out);
+            }
+        }
+        let mut mismatches: Vec<Mismatch> = wrong.into_iter().map(about).collect();
+        mismatches.extend(compare(test, &result));
+        (mismatches, Some((asked, tried)))
     }
 
     fn feed(
@@ -151,7 +220,11 @@ fn input_record(input: &Json, source: &Arc<str>, now: Millis, seed: u64, number:
         _ => (input.clone(), JsonMap::new()),
     };
     let mut meta = Meta::new(RecordId::text(format!("test-{seed}-{number}")), Arc::clone(source), now);
-    crate::letters::overlay_meta(&mut meta, &Json::Object(given));
+    // Beside what every record has, a source's own words stand as expressions see them.
+    let (fixed, own): (JsonMap, JsonMap) =
+        given.into_iter().partition(|(name, _)| OVERLAID.contains(&name.as_str()));
+    crate::letters::overlay_meta(&mut meta, &Json::Object(fixed));
+    meta.extra.extend(own);
     Record::new(Body::from_tree(body), meta)
 }
 

@@ -106,5 +106,5 @@ fn settings(url: &str, token_url: &str) -> serde_json::Value {
 }
 
 pub(crate) fn options() -> Options {
-    Options { allow_private: vec!["127.0.0.0/8".parse().unwrap()] }
+    Options { allow_private: vec!["127.0.0.0/8".parse().unwrap()], ..Options::default() }
 }

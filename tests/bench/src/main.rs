@@ -13,6 +13,7 @@ mod idle;
 mod intake;
 mod load;
 mod mapping;
+mod pages;
 mod peer;
 mod stall;
 mod stats;
@@ -29,6 +30,9 @@ fn main() {
             "--rounds" => rounds = arguments.next().and_then(|n| n.parse().ok()).unwrap_or(rounds),
             "--peer" => peer = arguments.next(),
             "serve" => return intake::serve_bare(),
+            "serve-pages" => {
+                return pages::serve(arguments.next().and_then(|n| n.parse().ok()).unwrap_or(1));
+            }
             _ => what = argument,
         }
     }
@@ -47,6 +51,15 @@ fn main() {
     }
     if all || what == "mapping" {
         mapping::run(rounds, peer);
+    }
+    if all || what == "pages" {
+        pages::run(rounds);
+    }
+    if all || what == "pages-long" {
+        pages::run_long();
+    }
+    if all || what == "partitions" {
+        pages::run_partitions();
     }
     if all || what == "idle" {
         idle::run();

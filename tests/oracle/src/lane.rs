@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::ids::Sizes;
 use crate::observe::{FilesReader, Http, Manner, Observer, QueueReader, unwelcome};
-use crate::produce::{Lines, Load, Pace, Producer, Queue, Webhook};
+use crate::produce::{Api, Lines, Load, Pace, Producer, Queue, Webhook};
 use crate::{Expect, Ledger, Maker, Seed, broker};
 
 /// Where a lane's events come from.
@@ -17,6 +17,7 @@ pub enum From {
     /// One file with the lines of all senders.
     SharedLines,
     Queue,
+    Api,
 }
 
 /// Where a lane's events go.
@@ -65,6 +66,7 @@ impl Lane {
             From::Lines => Arc::new(Lines::new(at.join("in"))),
             From::SharedLines => Arc::new(Lines::new(at.join("in")).shared()),
             From::Queue => Arc::new(Queue::new(&broker(), &queue("in"))),
+            From::Api => Arc::new(Api::new()),
         };
         let observer = far_end(&at, &queue("out"), seed, to);
         let middle = match from {
@@ -72,7 +74,7 @@ impl Lane {
             From::Webhook => "dedup: {key: $.id, ttl: 1h}\norder_by: $.key\n",
             // The publisher, too: it does not know whether a message without a confirm is in the queue.
             From::Queue => "dedup: {key: $.id, ttl: 1h}\norder_by: $.key\n",
-            From::SharedLines => "order_by: $.key\n",
+            From::SharedLines | From::Api => "order_by: $.key\n",
             From::Lines => "",
         };
         let mut expect = Expect::default();
@@ -93,6 +95,8 @@ impl Lane {
                 From::Lines | From::SharedLines => {
                     Pace { pause: Duration::from_millis(2), ..Pace::default() }
                 }
+                // So does what is only shown, and all of it is kept.
+                From::Api => Pace { pause: Duration::from_millis(20), ..Pace::default() },
                 From::Webhook | From::Queue => Pace::default(),
             },
             source_keys: String::new(),

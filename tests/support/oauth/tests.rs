@@ -4,7 +4,7 @@ use super::*;
 use crate::{Answer, Request, send};
 
 fn token(server: &OAuthServer, form: &str) -> Answer {
-    send(server.address, &Request::post("/token", form)).unwrap()
+    send(server.server.address(), &Request::post("/token", form)).unwrap()
 }
 
 fn refresh(server: &OAuthServer, token: &str) -> Json {
@@ -15,7 +15,7 @@ fn refresh(server: &OAuthServer, token: &str) -> Json {
 fn api(server: &OAuthServer, token: &Json) -> u16 {
     let request =
         Request::get("/things").header("authorization", format!("Bearer {}", token.as_str().unwrap()));
-    send(server.address, &request).unwrap().status
+    send(server.server.address(), &request).unwrap().status
 }
 
 #[test]
@@ -41,7 +41,7 @@ fn a_lost_answer_was_done_and_grace_forgives_it_once() {
     let first = server.log_in();
     server.slip([Slip::Lost]);
     let asked = Request::post("/token", format!("grant_type=refresh_token&refresh_token={first}"));
-    assert!(send(server.address, &asked).is_err());
+    assert!(send(server.server.address(), &asked).is_err());
     assert_eq!(server.counts().refreshed, 1);
     let given = refresh(&server, &first);
     let second = given["body"]["refresh_token"].as_str().unwrap();
@@ -103,7 +103,7 @@ fn a_code_is_exchanged_once_and_only_with_its_verifier() {
     let code = || {
         let challenge = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
         let path = format!("/authorize?redirect_uri=http://h/cb&state=s%201&code_challenge={challenge}");
-        let answer = send(server.address, &Request::get(&path)).unwrap();
+        let answer = send(server.server.address(), &Request::get(&path)).unwrap();
         let to = answer.header("location").unwrap().to_owned();
         assert!(to.starts_with("http://h/cb?code=") && to.ends_with("&state=s+1"), "{to}");
         to.split(['=', '&']).nth(1).unwrap().to_owned()

@@ -22,15 +22,9 @@ pub(super) fn read<T: DeserializeOwned>(settings: &Json) -> T {
 
 pub(super) fn request(method: &str, url: &str, body: &str) -> Request {
     Request {
-        method: method.parse().unwrap(),
-        url: url.parse().unwrap(),
-        headers: http::HeaderMap::new(),
         body: body.to_owned().into(),
-        timeout: None,
-        retries: false,
         reuse: Reuse::Never,
-        accepts: None,
-        status_decides: false,
+        ..Request::new(method.parse().unwrap(), url.parse().unwrap())
     }
 }
 

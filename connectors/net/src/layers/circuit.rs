@@ -4,6 +4,9 @@ use std::collections::VecDeque;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
+
 use super::lock;
 use crate::spec::CircuitSpec;
 
@@ -12,8 +15,8 @@ const FAILURES: u8 = 50;
 const OPEN: Duration = Duration::from_secs(30);
 /// How long it is open at first; twice as long each time that the far end is still not back.
 const FIRST: Duration = Duration::from_millis(500);
-/// While another call tries, it is worth asking again after this.
-const AGAIN: Duration = Duration::from_millis(100);
+/// It is never worth asking again sooner than after this.
+pub(super) const AGAIN: Duration = Duration::from_millis(100);
 
 pub(crate) struct Circuit {
     window: usize,
@@ -22,6 +25,17 @@ pub(crate) struct Circuit {
     /// At most.
     open: Duration,
     state: Mutex<State>,
+    /// The call that tries has ended.
+    tried: Notify,
+}
+
+/// Why a call is not let through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shut {
+    /// It is open: how long it stays so at least.
+    For(Duration),
+    /// Another call tries whether the far end is back.
+    Tried,
 }
 
 #[derive(Default)]
@@ -61,21 +75,35 @@ impl Circuit {
             failures: spec.failures.unwrap_or(FAILURES).into(),
             open: spec.open.map_or(OPEN, |open| open.0),
             state: Mutex::default(),
+            tried: Notify::new(),
         }
     }
 
     /// # Errors
-    /// It is open: how long it stays so at least.
-    pub(crate) fn enter(&self, now: Instant) -> Result<Pass<'_>, Duration> {
+    /// The far end is left alone.
+    pub(crate) fn enter(&self, now: Instant) -> Result<Pass<'_>, Shut> {
         let mut state = lock(&self.state);
         if let Some(opened) = state.opened {
             let rest = (opened + state.pause).saturating_duration_since(now);
-            if !rest.is_zero() || state.trying {
-                return Err(rest.max(AGAIN));
+            if !rest.is_zero() {
+                return Err(Shut::For(rest.max(AGAIN)));
+            }
+            if state.trying {
+                return Err(Shut::Tried);
             }
             state.trying = true;
         }
         Ok(Pass { circuit: self, tries: state.trying, settled: false })
+    }
+
+    /// Whether a call tries now.
+    pub(crate) fn is_tried(&self) -> bool {
+        lock(&self.state).trying
+    }
+
+    /// Is over when the call that tries has ended.
+    pub(crate) fn tried(&self) -> Notified<'_> {
+        self.tried.notified()
     }
 
     pub(crate) fn state(&self, now: Instant) -> CircuitState {
@@ -99,6 +127,7 @@ impl Pass<'_> {
                 return false;
             }
             state.trying = false;
+            self.circuit.tried.notify_waiters();
             state.opened = failed.then_some(now);
             state.pause = (state.pause * 2).min(self.circuit.open);
             state.last.clear();
@@ -125,6 +154,7 @@ impl Drop for Pass<'_> {
     fn drop(&mut self) {
         if self.tries && !self.settled {
             lock(&self.circuit.state).trying = false;
+            self.circuit.tried.notify_waiters();
         }
     }
 }
@@ -171,13 +201,13 @@ mod tests {
         let now = Instant::now();
         let circuit = circuit(4);
         run(&circuit, "xx", now);
-        assert_eq!(circuit.enter(now).err(), Some(FIRST));
+        assert_eq!(circuit.enter(now).err(), Some(Shut::For(FIRST)));
         let later = now + FIRST;
         assert_eq!(circuit.state(later), CircuitState::HalfOpen);
         let first = circuit.enter(later).ok().unwrap();
-        assert!(circuit.enter(later).is_err(), "another one waits for what comes of it");
+        assert_eq!(circuit.enter(later).err(), Some(Shut::Tried), "another one waits for what comes of it");
         first.settle(true, later);
-        assert_eq!(circuit.enter(later).err(), Some(2 * FIRST), "it is still not back");
+        assert_eq!(circuit.enter(later).err(), Some(Shut::For(2 * FIRST)), "it is still not back");
         let later = later + 2 * FIRST;
         circuit.enter(later).ok().unwrap().settle(false, later);
         assert_eq!(circuit.state(later), CircuitState::Closed);
@@ -192,7 +222,7 @@ mod tests {
             now += OPEN;
             circuit.enter(now).ok().unwrap().settle(true, now);
         }
-        assert_eq!(circuit.enter(now).err(), Some(OPEN));
+        assert_eq!(circuit.enter(now).err(), Some(Shut::For(OPEN)));
     }
 
     #[test]

@@ -17,12 +17,12 @@ pub(crate) struct Deadline {
 }
 
 impl Deadline {
-    pub(super) fn after(timeout: Duration, now: Instant) -> Self {
+    pub(crate) fn after(timeout: Duration, now: Instant) -> Self {
         Self { at: now + timeout, timeout }
     }
 
     /// What comes of it, if that is in time.
-    pub(super) async fn within<T>(&self, clock: &dyn Clock, work: impl Future<Output = T>) -> Option<T> {
+    pub(crate) async fn within<T>(&self, clock: &dyn Clock, work: impl Future<Output = T>) -> Option<T> {
         let mut work = pin!(work);
         // What is there already needs no timer.
         if let std::task::Poll::Ready(done) = poll!(work.as_mut()) {

@@ -14,6 +14,8 @@ use crate::{Effect, Failure, Request};
 const ATTEMPTS: u32 = 4;
 const FIRST: Duration = Duration::from_millis(200);
 const LONGEST: Duration = Duration::from_secs(10);
+/// Longest wait that whoever keeps a tally leaves to the client: longer ones are told to people.
+const UNSEEN: Duration = Duration::from_secs(1);
 /// A call earns so much of a retry.
 const EARNED: f64 = 0.15;
 const SAVED: f64 = 10.0;
@@ -45,13 +47,17 @@ impl Retries {
         if !request.retries || attempts >= ATTEMPTS || !is_worth_it(request, failure) {
             return None;
         }
+        let told = failure.fault.retry_after();
+        if request.tally.is_some() && told.is_some_and(|told| told > UNSEEN) {
+            return None;
+        }
         let mut saved = lock(&self.0);
         if *saved < 1.0 {
             return None;
         }
         *saved -= 1.0;
         let most = FIRST.saturating_mul(1 << (attempts - 1).min(16)).min(LONGEST);
-        Some(failure.fault.retry_after().unwrap_or(most.mul_f64(chance)))
+        Some(told.unwrap_or(most.mul_f64(chance)))
     }
 }
 

@@ -1,34 +1,24 @@
-//! What an answer means: the connection's own rules first, then its status, then whether it is what was
+//! What an answer means: rules of the request and of the connection first, then its status, then whether it is what was
 //! asked for. An HTML page under a good status is an error, not a list of no records.
 
-use http::{HeaderMap, HeaderName, StatusCode, header};
-use jsonpath_rust::parser::model::JpQuery;
-use jsonpath_rust::query::js_path_process;
-use karez_api::{Class, Fault, Json, Millis};
+use http::{HeaderMap, StatusCode, header};
+use karez_api::{Class, Fault, Millis};
 use reqwest::Url;
 
-use crate::pick::Pick;
+use super::rules::Rules;
 use crate::spec::{ErrorRule, Meaning};
 use crate::told::retry_after;
 use crate::transport::place;
-use crate::{Effect, Failure, Request, Response};
+use crate::{Effect, Failure, Request, Response, excerpt};
 
 /// Longest excerpt of an answer in a message, in characters.
 const EXCERPT: usize = 200;
 
 /// Judges answers of one connection.
 pub(crate) struct Judge {
-    rules: Vec<Rule>,
+    rules: Rules,
     /// Whether redirects are an intermediate answer rather than an error.
     follows: bool,
-}
-
-struct Rule {
-    status: Vec<u16>,
-    headers: Vec<(HeaderName, String)>,
-    body: Option<JpQuery>,
-    is: Vec<Json>,
-    means: Meaning,
 }
 
 /// An answer that will not do.
@@ -42,8 +32,7 @@ impl Judge {
     /// # Errors
     /// Which rule, by its number, and what is wrong with which of its fields.
     pub(crate) fn new(rules: &[ErrorRule], follows: bool) -> Result<Self, (usize, &'static str, String)> {
-        let read = |(number, rule)| Rule::read(rule).map_err(|(field, message)| (number, field, message));
-        Ok(Self { rules: rules.iter().enumerate().map(read).collect::<Result<_, _>>()?, follows })
+        Ok(Self { rules: Rules::new(rules)?, follows })
     }
 
     /// The answer, if it is a good one.
@@ -53,11 +42,7 @@ impl Judge {
         answer: Response,
         now: Millis,
     ) -> Result<Response, Refusal> {
-        let means = match self.rules.is_empty() {
-            true => None,
-            false => self.means(&answer),
-        };
-        match means {
+        match self.means(request, &answer) {
             Some(Meaning::Success) => Ok(answer),
             Some(Meaning::Auth) => Err(refusal(request, answer, Class::Auth, true, now)),
             Some(Meaning::RateLimit) => Err(refusal(request, answer, Class::RateLimit, false, now)),
@@ -67,10 +52,11 @@ impl Judge {
         }
     }
 
-    fn means(&self, answer: &Response) -> Option<Meaning> {
+    fn means(&self, request: &Request, answer: &Response) -> Option<Meaning> {
         // Parsed once, and only where a rule asks for it.
         let mut body = None;
-        self.rules.iter().find(|rule| rule.fits(answer, &mut body)).map(|rule| rule.means)
+        let own = request.rules.as_deref().and_then(|rules| rules.means(answer, &mut body));
+        own.or_else(|| self.rules.means(answer, &mut body))
     }
 
     fn by_status(&self, request: &Request, answer: Response, now: Millis) -> Result<Response, Refusal> {
@@ -90,45 +76,6 @@ impl Judge {
         };
         let renewable = answer.status == StatusCode::UNAUTHORIZED;
         Err(refusal(request, answer, class, renewable, now))
-    }
-}
-
-impl Rule {
-    fn read(rule: &ErrorRule) -> Result<Self, (&'static str, String)> {
-        let header = |(name, value): (&String, &String)| {
-            let name = name.parse().map_err(|_| ("header", format!("{name:?} is not a header's name")))?;
-            Ok((name, value.clone()))
-        };
-        let query = |text: &String| match Pick::read(text).map_err(|what| ("body", what))? {
-            Pick::Body(query) => Ok(query),
-            _ => Err(("body", "must be a JSONPath, which begins with `$`".to_owned())),
-        };
-        Ok(Self {
-            status: rule.status.clone(),
-            headers: rule.header.iter().map(header).collect::<Result<_, _>>()?,
-            body: rule.body.as_ref().map(query).transpose()?,
-            is: rule.is.clone(),
-            means: rule.means,
-        })
-    }
-
-    fn fits(&self, answer: &Response, body: &mut Option<Json>) -> bool {
-        let status = self.status.is_empty() || self.status.contains(&answer.status.as_u16());
-        let header = |(name, value): &(HeaderName, String)| {
-            answer.headers.get_all(name).iter().any(|found| found.as_bytes() == value.as_bytes())
-        };
-        status
-            && self.headers.iter().all(header)
-            && self.body.as_ref().is_none_or(|query| self.picks(query, answer, body))
-    }
-
-    fn picks(&self, query: &JpQuery, answer: &Response, body: &mut Option<Json>) -> bool {
-        let body = body.get_or_insert_with(|| karez_api::parse_json(&answer.body).unwrap_or_default());
-        let found = js_path_process(query, body).unwrap_or_default();
-        found.into_iter().map(|found| found.val()).any(|value| match self.is.is_empty() {
-            true => !matches!(value, Json::Null | Json::Bool(false)),
-            false => self.is.contains(value),
-        })
     }
 }
 
@@ -152,7 +99,7 @@ fn expected(request: &Request, answer: Response) -> Result<Response, Refusal> {
 /// `GET https://… answered 200 with 12 bytes of text/html: the beginning`.
 fn described(request: &Request, answer: &Response, kind: &str) -> String {
     let to = place(&request.method, &request.url);
-    let beginning = match excerpt(&answer.body) {
+    let beginning = match excerpt(&answer.body, EXCERPT) {
         text if text.is_empty() => String::new(),
         text => format!(" ({text})"),
     };
@@ -161,7 +108,7 @@ fn described(request: &Request, answer: &Response, kind: &str) -> String {
 
 fn refusal(request: &Request, answer: Response, class: Class, renewable: bool, now: Millis) -> Refusal {
     let to = place(&request.method, &request.url);
-    let message = match excerpt(&answer.body) {
+    let message = match excerpt(&answer.body, EXCERPT) {
         text if text.is_empty() => format!("{to} answered {}", answer.status),
         text => format!("{to} answered {}: {text}", answer.status),
     };
@@ -217,15 +164,6 @@ fn is_kind(found: &str, accepted: &str) -> bool {
     let found_suffix = found.rsplit_once('+').map(|(_, suffix)| suffix);
     found.eq_ignore_ascii_case(accepted)
         || matches!((found_suffix, suffix), (Some(found), Some(wanted)) if found.eq_ignore_ascii_case(wanted))
-}
-
-/// The beginning of an answer, printable and on one line.
-#[must_use]
-fn excerpt(body: &[u8]) -> String {
-    let text = String::from_utf8_lossy(&body[..body.len().min(4 * EXCERPT)]);
-    let words: Vec<&str> =
-        text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty()).collect();
-    words.join(" ").chars().take(EXCERPT).collect()
 }
 
 #[cfg(test)]

@@ -1,8 +1,10 @@
 use bytes::Bytes;
-use http::HeaderValue;
+use http::{HeaderName, HeaderValue};
+use karez_api::Json;
 use serde_json::json;
 
 use super::*;
+use crate::spec::ErrorRule;
 use crate::testing::{NOW, get};
 
 fn judge(rules: Json) -> Judge {
@@ -84,14 +86,6 @@ fn a_page_under_a_good_status_is_an_error() {
 }
 
 #[test]
-fn an_excerpt_is_short_and_on_one_line() {
-    let long = "x\u{1b}[31m\r\n".repeat(200);
-    let text = excerpt(long.as_bytes());
-    assert_eq!(text.chars().count(), EXCERPT);
-    assert!(!text.contains(|c: char| c.is_control()));
-}
-
-#[test]
 fn rules_of_the_connection_come_first() {
     let rules = judge(json!([
         {"status": [404], "means": "success"},
@@ -114,6 +108,30 @@ fn rules_of_the_connection_come_first() {
         let told = told(&rules, came(status, &headers, body));
         assert!(told.starts_with(expected), "{told}, not {expected}");
     }
+}
+
+#[test]
+fn rules_of_the_request_come_before_those_of_the_connection() {
+    let plain =
+        judge(json!([{"status": [404], "means": "validation"}, {"body": "$.error", "means": "service"}]));
+    let own: Vec<ErrorRule> = serde_json::from_value(json!([
+        {"status": [404], "means": "success"},
+        {"body": "$.error", "is": ["slow"], "means": "rate_limit"},
+    ]))
+    .unwrap();
+    let asked = Request { rules: Some(Rules::new(&own).unwrap().into()), ..asked() };
+    for (status, body, expected) in [
+        (404, "", Ok(404)),
+        (200, r#"{"error":"slow"}"#, Err(Class::RateLimit)),
+        (200, r#"{"error":"bad"}"#, Err(Class::Service)),
+        (200, "{}", Ok(200)),
+        (500, "{}", Err(Class::Service)),
+    ] {
+        let judged = plain.judge(&asked, came(status, &[JSON], body), NOW);
+        let told = judged.map(|answer| answer.status.as_u16()).map_err(|r| r.failure.fault.class());
+        assert_eq!(told, expected, "{status} {body}");
+    }
+    assert!(told(&plain, came(404, &[], "")).starts_with("validation"), "others have the connection's alone");
 }
 
 #[test]

@@ -139,6 +139,18 @@ pub struct Probe {
     pub body: Option<Json>,
 }
 
+impl ConnectionSpec {
+    /// Names of query parameters that go with every request; some carry credentials.
+    #[must_use]
+    pub fn parameters(&self) -> Vec<String> {
+        let key = match &self.auth {
+            Some(AuthSpec::ApiKey(ApiKey { place: Place::Query(name), .. })) => Some(name.clone()),
+            _ => None,
+        };
+        self.query.keys().cloned().chain(key).chain(["access_token".to_owned()]).collect()
+    }
+}
+
 /// Networks as they are written; what cannot be read is told by its text.
 ///
 /// # Errors

@@ -22,6 +22,22 @@ pub(super) enum End {
     Enough,
 }
 
+impl End {
+    /// Nothing more comes. What is packed says itself where its end is, however the connection ended.
+    pub(super) fn of(packed: Option<&mut Unpacker>, error: Option<reqwest::Error>) -> Self {
+        match (error, packed) {
+            (None, None) => Self::Whole,
+            (None, Some(packed)) if packed.is_empty() => Self::Whole,
+            (error, Some(packed)) => match (packed.has_ended(), error) {
+                (true, _) => Self::Whole,
+                (false, Some(error)) => Self::Broken(error),
+                (false, None) => Self::Torn,
+            },
+            (Some(error), None) => Self::Broken(error),
+        }
+    }
+}
+
 /// What was read so far.
 pub(super) struct Body {
     limit: usize,
@@ -46,7 +62,7 @@ impl Body {
         loop {
             let piece = match answer.chunk().await {
                 Ok(Some(piece)) => piece,
-                ended => return self.ended(ended.err()),
+                ended => return End::of(self.packed.as_mut(), ended.err()),
             };
             let fits = match &mut self.packed {
                 Some(packed) => packed.take(&piece, self.limit),
@@ -57,20 +73,6 @@ impl Body {
                 Ok(false) => return End::Large,
                 Err(_) => return End::Torn,
             }
-        }
-    }
-
-    /// What is packed says itself where its end is, however the connection ended.
-    fn ended(&mut self, error: Option<reqwest::Error>) -> End {
-        match (error, &mut self.packed) {
-            (None, None) => End::Whole,
-            (None, Some(packed)) if packed.is_empty() => End::Whole,
-            (error, Some(packed)) => match (packed.has_ended(), error) {
-                (true, _) => End::Whole,
-                (false, Some(error)) => End::Broken(error),
-                (false, None) => End::Torn,
-            },
-            (Some(error), None) => End::Broken(error),
         }
     }
 

@@ -3,6 +3,7 @@
 
 use std::io::{self, Write as _};
 
+use bytes::Bytes;
 use flate2::write::MultiGzDecoder;
 use http::{HeaderMap, HeaderValue, header};
 
@@ -46,6 +47,20 @@ impl Unpacker {
             }
         }
         Ok(true)
+    }
+
+    /// What comes of the beginning of `piece`, and no more of it than `enough` bytes take; it may be nothing.
+    ///
+    /// # Errors
+    /// It is not what gzip writes.
+    pub(super) fn next(&mut self, piece: &mut Bytes, enough: usize) -> io::Result<Bytes> {
+        while !piece.is_empty() && self.decoder.get_ref().len() < enough {
+            self.has_begun = true;
+            self.decoder.write_all(&piece.split_to(piece.len().min(STEP)))?;
+        }
+        // Nothing of what came waits in there for what is still to come.
+        self.decoder.flush()?;
+        Ok(std::mem::take(self.decoder.get_mut()).into())
     }
 
     /// Nothing has come: an answer without a body may name its packing, too.

@@ -121,15 +121,10 @@ pub(crate) async fn call(
         headers.insert(http::header::CONTENT_TYPE, kind.parse().unwrap());
     }
     let request = Request {
-        method: method.parse().unwrap(),
-        url: connection.url(path).unwrap(),
         headers,
         body: body.map_or("", |(_, body)| body).to_owned().into(),
-        timeout: None,
-        retries: false,
         reuse: Reuse::Never,
-        accepts: None,
-        status_decides: false,
+        ..Request::new(method.parse().unwrap(), connection.url(path).unwrap())
     };
     connection.call(request).await
 }

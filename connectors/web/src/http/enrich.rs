@@ -24,6 +24,7 @@ use super::body::Payload;
 use super::request::{Address, Request, Settings};
 use super::results::as_record;
 use super::spec::present;
+use crate::api::{Decoder, Format};
 
 /// Most records that are asked about in one go.
 const LARGEST_BATCH: usize = 100;
@@ -79,6 +80,12 @@ struct Ask {
     /// Networks that are not public and may be called all the same. Beside `url` only.
     #[serde(default)]
     allow_private: Vec<String>,
+    /// Where a list of records is in the answer (JSONPath), as in an `http` source: that list is what was found, and
+    /// one that is not there is an error. Default: the whole answer.
+    #[schemars(extend("x-karez-kind" = "value"))]
+    records: Option<String>,
+    /// What the answer is, as in an `http` source: `csv`, `ndjson` and `xml` are lists of records. Default: `json`.
+    format: Option<Format>,
 }
 
 impl Ask {
@@ -137,6 +144,13 @@ impl SinkSpec for Enrich {
             allow_private: &self.http.allow_private,
         };
         let request = Request::check(cx, &at, &settings, payload, false);
+        let decoder = match (&self.http.records, &self.http.format) {
+            (None, None) => Some(None),
+            (records, format) => {
+                let format = format.as_ref().unwrap_or(&Format::Json);
+                Decoder::check(cx, &at, format, false, records.as_deref()).map(Some)
+            }
+        };
         let into = cx.place(&root.field("into"), &self.into);
         let pick = self.pick.as_ref().map(|setting| cx.value(&root.field("pick"), setting));
         let cache = self.cache.as_ref().map(|keys| {
@@ -145,6 +159,7 @@ impl SinkSpec for Enrich {
         });
         Some(Box::new(Plan(Arc::new(Asking {
             request: request?,
+            decoder: decoder?,
             into: into?,
             pick: pick.map_or(Some(None), |pick| pick.map(Some))?,
             cache: cache.map_or(Some(None), |cache| cache.map(Some))?,
@@ -156,6 +171,8 @@ impl SinkSpec for Enrich {
 /// What is asked, and what becomes of the answer.
 struct Asking {
     request: Request,
+    /// Where the answer is a list of records.
+    decoder: Option<Decoder>,
     into: Place,
     pick: Option<Value>,
     cache: Option<Cached>,
@@ -173,6 +190,9 @@ impl Asking {
     fn found(&self, answer: &Bytes, now: Millis) -> Result<Option<Json>, Fault> {
         if answer.is_empty() {
             return Ok(None);
+        }
+        if let Some(decoder) = &self.decoder {
+            return self.picked(decoder.read(answer.clone())?.records.into(), now);
         }
         let tree = karez_api::parse_json(answer).map_err(|error| {
             Fault::service(format!("the answer is not JSON: {error}")).with_code("bad_answer")

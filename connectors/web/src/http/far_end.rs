@@ -11,11 +11,11 @@ use serde_json::json;
 
 /// A far end, checked; nothing is open yet.
 #[derive(Clone)]
-pub(super) struct FarEnd(Checked);
+pub(crate) struct FarEnd(Checked);
 
 impl FarEnd {
     /// Looks a connection up; what is wrong with it is reported where it stands.
-    pub(super) fn named(cx: &Checker<'_>, at: &Path, name: &str) -> Option<Self> {
+    pub(crate) fn named(cx: &Checker<'_>, at: &Path, name: &str) -> Option<Self> {
         let Some(settings) = cx.reuse.connection(name) else {
             let known = cx.reuse.names("connections");
             let help = match known.is_empty() {
@@ -46,7 +46,7 @@ impl FarEnd {
     }
 
     /// The scheme, host and port that a component names by itself.
-    pub(super) fn of_its_own(cx: &Checker<'_>, at: &Path, origin: &str, private: &[String]) -> Option<Self> {
+    pub(crate) fn of_its_own(cx: &Checker<'_>, at: &Path, origin: &str, private: &[String]) -> Option<Self> {
         let Some(url) = Url::parse(origin).ok().filter(Url::has_host) else {
             cx.report(Problem::error("bad-url", at.clone(), "the url cannot be read as a URL"));
             return None;
@@ -73,10 +73,19 @@ impl FarEnd {
     ///
     /// # Errors
     /// Class fatal: certificates or keys cannot be used.
-    pub(super) fn open(&self, shared: &Shared) -> Result<Arc<Connection>, Fault> {
+    pub(crate) fn open(&self, shared: &Shared) -> Result<Arc<Connection>, Fault> {
         let connections = shared
             .get::<Connections>()
             .ok_or_else(|| Fault::fatal("this process has no connections").with_code("no_connections"))?;
         connections.open(&self.0)
+    }
+
+    pub(crate) fn checked(&self) -> &Checked {
+        &self.0
+    }
+
+    /// Names of query parameters that the connection adds to each request.
+    pub(crate) fn parameters(&self) -> Vec<String> {
+        self.0.spec().parameters()
     }
 }

@@ -16,19 +16,19 @@ use super::target::Target;
 const LONGEST_METHOD: usize = 32;
 
 /// The settings, wherever they stand.
-pub(super) struct Settings<'a> {
-    pub(super) url: Option<&'a str>,
-    pub(super) connection: Option<&'a str>,
-    pub(super) path: Option<&'a str>,
-    pub(super) method: &'a str,
-    pub(super) headers: &'a BTreeMap<String, String>,
-    pub(super) query: &'a BTreeMap<String, Json>,
-    pub(super) allow_private: &'a [String],
+pub(crate) struct Settings<'a> {
+    pub(crate) url: Option<&'a str>,
+    pub(crate) connection: Option<&'a str>,
+    pub(crate) path: Option<&'a str>,
+    pub(crate) method: &'a str,
+    pub(crate) headers: &'a BTreeMap<String, String>,
+    pub(crate) query: &'a BTreeMap<String, Json>,
+    pub(crate) allow_private: &'a [String],
 }
 
 /// All that a request is made of.
-pub(super) struct Request {
-    pub(super) method: Method,
+pub(crate) struct Request {
+    pub(crate) method: Method,
     far_end: FarEnd,
     target: Target,
     headers: Vec<Header>,
@@ -38,10 +38,10 @@ pub(super) struct Request {
 
 /// A request's target and headers for one record.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub(super) struct Address {
+pub(crate) struct Address {
     /// Path and query behind the connection's address.
-    pub(super) target: String,
-    pub(super) headers: Vec<(HeaderName, HeaderValue)>,
+    pub(crate) target: String,
+    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 struct Header {
@@ -63,8 +63,32 @@ impl Request {
         payload: Option<Payload>,
         status_decides: bool,
     ) -> Option<Self> {
-        let method = method(cx, &at.field("method"), settings.method);
         let place = place(cx, at, settings);
+        Self::at(cx, at, place, settings, payload, status_decides)
+    }
+
+    /// As [`Request::check`], for a path behind a far end that several requests have in common.
+    pub(crate) fn behind(
+        cx: &Checker<'_>,
+        at: &Path,
+        far_end: &FarEnd,
+        settings: &Settings<'_>,
+    ) -> Option<Self> {
+        let path = settings.path.unwrap_or_default();
+        let target = Target::check(cx, &at.field("path"), path, 0, settings.query);
+        let place = target.map(|target| (far_end.clone(), target));
+        Self::at(cx, at, place, settings, Some(Payload::Nothing), false)
+    }
+
+    fn at(
+        cx: &Checker<'_>,
+        at: &Path,
+        place: Option<(FarEnd, Target)>,
+        settings: &Settings<'_>,
+        payload: Option<Payload>,
+        status_decides: bool,
+    ) -> Option<Self> {
+        let method = method(cx, &at.field("method"), settings.method);
         let headers = headers(cx, &at.field("headers"), settings.headers);
         let (far_end, target) = place?;
         Some(Self { method: method?, far_end, target, headers: headers?, payload: payload?, status_decides })
@@ -72,13 +96,13 @@ impl Request {
 
     /// # Errors
     /// As [`FarEnd::open`].
-    pub(super) fn open(&self, shared: &Shared) -> Result<Arc<Connection>, Fault> {
+    pub(crate) fn open(&self, shared: &Shared) -> Result<Arc<Connection>, Fault> {
         self.far_end.open(shared)
     }
 
     /// # Errors
     /// Class validation: the record lacks what target or headers need.
-    pub(super) fn address(&self, record: &Record) -> Result<Address, Fault> {
+    pub(crate) fn address(&self, record: &Record) -> Result<Address, Fault> {
         let value = |header: &Header| match &header.value {
             HeaderText::Fixed(value) => Ok(value.clone()),
             HeaderText::PerRecord(text) => HeaderValue::from_str(&text.eval(record)?).map_err(|_| {
@@ -108,15 +132,11 @@ impl Request {
             headers.entry(header::CONTENT_TYPE).or_insert(HeaderValue::from_static(media_type));
         }
         Ok(karez_net::Request {
-            method: self.method.clone(),
-            url: connection.url(&address.target)?,
             headers,
             body,
-            timeout: None,
-            retries: false,
             reuse,
-            accepts: None,
             status_decides: self.status_decides,
+            ..karez_net::Request::new(self.method.clone(), connection.url(&address.target)?)
         })
     }
 }

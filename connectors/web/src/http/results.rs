@@ -116,7 +116,7 @@ fn shown(reason: &Json) -> String {
 }
 
 /// Expressions are about records, so an answer is one for a moment.
-pub(super) fn as_record(body: Body, now: Millis) -> Record {
+pub(crate) fn as_record(body: Body, now: Millis) -> Record {
     Record::new(body, Meta::new(RecordId::text("answer"), "answer".into(), now))
 }
 

@@ -81,7 +81,7 @@ fn join(path: &str, query: String) -> String {
 }
 
 /// A list is written as the name repeated; null and what matches nothing are left out.
-fn append(query: &mut String, name: &str, value: &Json) -> Result<(), Fault> {
+pub(crate) fn append(query: &mut String, name: &str, value: &Json) -> Result<(), Fault> {
     let mut pair = |text: &str| {
         if !query.is_empty() {
             query.push('&');
@@ -118,7 +118,7 @@ fn pairs(cx: &Checker<'_>, at: &Path, query: &BTreeMap<String, Json>) -> Option<
 }
 
 /// Where the path begins. The host comes before it and is literal.
-pub(super) fn host_end(cx: &Checker<'_>, at: &Path, url: &str) -> Option<usize> {
+pub(crate) fn host_end(cx: &Checker<'_>, at: &Path, url: &str) -> Option<usize> {
     let start = url.find("://").map(|colon| colon + 3);
     let Some(start) = start else {
         cx.report(

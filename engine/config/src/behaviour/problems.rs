@@ -242,6 +242,65 @@ fn a_node_has_one_type_of_its_role() {
 }
 
 #[test]
+fn only_a_source_that_polls_has_a_schedule_and_a_wrong_one_is_placed() {
+    let source = |text: &str| format!("source: {text}\nsink: {{void: }}\n");
+    check(&source("{list: {}, schedule: {cron: \"0 9 * * 1\", timezone: Europe/Berlin}}"), expect![[""]]);
+    check(
+        &source("{ticks: {count: 1}, schedule: {every: 5m}}"),
+        expect![[r#"
+        p/a.yaml:1:29: error[misplaced-key] source.schedule: `ticks` is not asked again and again, so it has no schedule; only a source that polls has this key: leave it out
+    "#]],
+    );
+    check(
+        &source("{list: {}, schedule: {}}"),
+        expect![[r#"
+        p/a.yaml:1:30: error[bad-value] source.schedule: needs `cron` or `every`
+    "#]],
+    );
+    check(
+        &source("{list: {}, schedule: {every: 5m, cron: \"* * * * *\"}}"),
+        expect![[r#"
+        p/a.yaml:1:38: error[bad-value] source.schedule.every: takes `cron` or `every`, not both
+    "#]],
+    );
+    check(
+        &source("{list: {}, schedule: {cron: \"61 * * * *\"}}"),
+        expect![[r#"
+        p/a.yaml:1:37: error[bad-value] source.schedule.cron: not a cron expression: number out of bounds; like "*/5 * * * *": minute, hour, day, month, weekday
+    "#]],
+    );
+    check(
+        &source("{list: {}, schedule: {cron: \"* * * * *\", timezone: Europe/Berln}}"),
+        expect![[r#"
+        p/a.yaml:1:60: error[bad-value] source.schedule.timezone: "Europe/Berln" is no time zone of the IANA database
+    "#]],
+    );
+    check(
+        &source("{list: {}, schedule: {evry: 5m}}"),
+        expect![[r#"
+        p/a.yaml:1:31: error[unknown-field] source.schedule.evry: unknown field; did you mean "every"?
+    "#]],
+    );
+    check(
+        &source("{list: {schedule: {every: 5m}}}"),
+        expect![[r#"
+        p/a.yaml:1:17: error[misplaced-key] source.list.schedule: "schedule" belongs to the engine; move it beside `list:`
+    "#]],
+    );
+    // What does not poll would have it, too.
+    let defaults = Fixture::new().pipeline("p/s.yaml", "defaults: {source: {schedule: {every: 5m}}}\n");
+    expect![[r#"
+        p/s.yaml:1:21: error[unknown-field] defaults.source.schedule: unknown field; it takes: decode, split, dedup, order_by, journal, max_in_flight, concurrency, timeout, retry, rate_limit
+    "#]].assert_eq(&defaults.problems());
+    check(
+        "source: {list: {}}\nsink: {void: , schedule: {every: 5m}}\n",
+        expect![[r#"
+        p/a.yaml:2:16: error[wrong-role] sink.schedule: "schedule" has no meaning beside a sink; only sources take it
+    "#]],
+    );
+}
+
+#[test]
 fn expressions_are_placed_inside_their_string() {
     check(
         &sink("  post: {url: \"a \\\" BAD\"}\n"),
@@ -411,6 +470,19 @@ fn sources_and_tests_are_checked() {
             p/a.yaml:5:73: error[wrong-type] tests[0].expect.filtered: expected a whole number from 0, found a list
             p/a.yaml:5:78: error[unknown-field] tests[0].nwo: unknown field; did you mean "now"?
             p/a.yaml:6:34: error[wrong-type] tests[1].now: expected a time like "2026-01-31T12:00:00Z", found the string "yesterday"
+        "#]],
+    );
+    check(
+        &format!(
+            "{}tests:\n  - {expect}, replay: fixtures/a.json, input: []}}\n  - {expect}, replay: 5}}\n  - {expect}, input: [], faults: false}}\n  - {expect}, replay: a.json, faults: 1}}\n",
+            sink("  void: \n"),
+            expect = "{expect: {sink: []}"
+        ),
+        expect![[r#"
+            p/a.yaml:5:26: error[misplaced-key] tests[0].replay: a case has `input` or `replay`, not both
+            p/a.yaml:6:34: error[wrong-type] tests[1].replay: expected the path of a fixture, like "fixtures/orders.json", found the number 5
+            p/a.yaml:7:37: error[misplaced-key] tests[2].faults: faults are tried only where a case has `replay`
+            p/a.yaml:8:50: error[wrong-type] tests[3].faults: expected true or false, found the number 1
         "#]],
     );
     check(

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use expect_test::expect;
-use karez_api::{Backoff, DedupScope, Input, OnFailure, PipelinePlan, Unrouted, Upstream};
+use karez_api::{Backoff, DedupScope, Input, Millis, OnFailure, PipelinePlan, Unrouted, Upstream};
 
 use crate::FileKind;
 use crate::testing::{Fixture, registry};
@@ -74,6 +74,18 @@ fn engine_keys_come_from_the_nearest_place() {
     let dedup = plan.sources[0].dedup.as_ref().unwrap();
     assert_eq!((dedup.ttl, dedup.scope), (Duration::from_secs(3_600), DedupScope::Source));
     assert_eq!(plan.sources[0].retry.max_attempts, None);
+}
+
+#[test]
+fn a_schedule_is_a_timetable_and_part_of_its_sources_fingerprint() {
+    let source =
+        |text: &str| plan(&format!("source: {{list: {{}}{text}}}\nsink: {{void: }}\n")).sources.remove(0);
+    let (never, often) = (source(""), source(", schedule: {every: 5m}"));
+    assert!(never.timetable.is_none());
+    let table = often.timetable.as_ref().unwrap();
+    assert_eq!(table.after(Millis(300_001)), Some(Millis(600_000)));
+    let seldom = source(", schedule: {every: 1h}");
+    assert!(never.fingerprint != often.fingerprint && often.fingerprint != seldom.fingerprint);
 }
 
 #[test]

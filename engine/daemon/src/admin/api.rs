@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::address::decoded;
 use super::handler::whole;
-use super::{Admin, ReloadRequest, connections, letters, log_ins, secrets, status};
+use super::{Admin, ReloadRequest, Request, connections, letters, log_ins, rewind, secrets, status};
 use crate::diagnostics::unknown;
 use crate::fleet::Fleet;
 use crate::reload::{Pass, Report};
@@ -31,6 +31,8 @@ pub(super) async fn answer(admin: &Admin, head: &Parts, path: &str, body: Incomi
         }
         (&Method::DELETE, ["pipelines", name, "state"]) => forget(fleet, name).await,
         (&Method::POST, ["pipelines", name, "unblock"]) => unblock(fleet, name).await,
+        (_, ["pipelines", name, "positions"]) if get => rewind::positions(fleet, name).await,
+        (&Method::POST, ["pipelines", name, "rewind"]) => rewind::rewind(admin, name, body).await,
         (_, ["problems"]) if get => {
             ok(&json!({"problems": *fleet.problems(), "failures": *fleet.failures()}))
         }
@@ -68,7 +70,7 @@ pub(super) fn failed(message: &str) -> Response<Payload> {
     whole(error(StatusCode::INTERNAL_SERVER_ERROR, "failed", message))
 }
 
-fn no_pipeline(fleet: &Fleet, name: &str) -> Response<Payload> {
+pub(super) fn no_pipeline(fleet: &Fleet, name: &str) -> Response<Payload> {
     let running = fleet.pipelines();
     let names: Vec<&str> = running.keys().map(|name| &**name).collect();
     missing(&unknown(&format!("no pipeline {name:?} is running"), name, &names))
@@ -113,7 +115,7 @@ async fn reload(admin: &Admin) -> Response<Payload> {
 /// Has the files looked at again; nothing where the daemon is stopping.
 pub(super) async fn pass(admin: &Admin, pass: Pass) -> Option<Result<Report, String>> {
     let (tell, told) = oneshot::channel();
-    admin.reload.send(ReloadRequest { pass, tell }).await.ok()?;
+    admin.manager.send(Request::Reload(ReloadRequest { pass, tell })).await.ok()?;
     told.await.ok()
 }
 

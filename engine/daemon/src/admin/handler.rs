@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderValue, X_CONTENT_TYPE_OPTIONS};
-use http::{Request, Response, StatusCode};
+use http::{Response, StatusCode};
 use hyper::body::Incoming;
+use karez_api::Fault;
+use karez_runtime::{Rewind, Rewound};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Guard, api, metrics};
@@ -15,7 +17,21 @@ use crate::ingress::Ingress;
 use crate::reload::{Pass, Report};
 use crate::server::{Handler, HandlerFuture, Payload, Peer, error, json_of, text};
 
-/// Asks the reload manager for a pass.
+/// What the admin side asks of the manager of the pipelines.
+pub(crate) enum Request {
+    Reload(ReloadRequest),
+    Rewind(RewindRequest),
+}
+
+/// Asks for records to be read again.
+pub(crate) struct RewindRequest {
+    pub(crate) pipeline: String,
+    pub(crate) rewind: Rewind,
+    /// Is told what was done, or why it was not.
+    pub(crate) tell: oneshot::Sender<Result<Rewound, Fault>>,
+}
+
+/// Asks for a pass.
 pub(crate) struct ReloadRequest {
     pub(crate) pass: Pass,
     /// Is told its report, or why there is none.
@@ -26,13 +42,13 @@ pub(crate) struct Admin {
     pub(crate) guard: Guard,
     pub(crate) fleet: Arc<Fleet>,
     pub(crate) ingress: Arc<Ingress>,
-    pub(crate) reload: mpsc::Sender<ReloadRequest>,
+    pub(crate) manager: mpsc::Sender<Request>,
     /// Where browsers reach the listener of webhooks.
     pub(crate) public_url: String,
 }
 
 impl Admin {
-    async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Payload> {
+    async fn answer(&self, request: http::Request<Incoming>, peer: SocketAddr) -> Response<Payload> {
         let (head, body) = request.into_parts();
         if let Err((status, code, message)) = self.guard.check(&head, peer) {
             return whole(error(status, code, message));
@@ -77,7 +93,7 @@ pub(super) fn whole(response: Response<Bytes>) -> Response<Payload> {
 }
 
 impl Handler for Admin {
-    fn handle(self: Arc<Self>, request: Request<Incoming>, peer: Peer) -> HandlerFuture {
+    fn handle(self: Arc<Self>, request: http::Request<Incoming>, peer: Peer) -> HandlerFuture {
         Box::pin(async move {
             let mut response = self.answer(request, peer.address).await;
             let headers = response.headers_mut();

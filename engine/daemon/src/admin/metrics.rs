@@ -3,8 +3,8 @@
 
 use karez_runtime::{NodeStatus, Reading, RequestReading, State, Status};
 
-use super::connection_metrics;
 use super::exposition::Exposition;
+use super::{connection_metrics, run_metrics};
 use crate::fleet::Fleet;
 use crate::ingress::Ingress;
 
@@ -20,6 +20,7 @@ pub(super) fn render(fleet: &Fleet, ingress: &Ingress) -> String {
     let statuses: Vec<Status> = fleet.statuses().into_iter().map(|(_, status)| status).collect();
     pipelines(&mut text, &statuses);
     nodes(&mut text, &statuses);
+    run_metrics::render(&mut text, &statuses);
     connection_metrics::render(&mut text, fleet);
     text.finish()
 }
@@ -244,6 +245,8 @@ mod tests {
             circuit_opened: 1,
             hold: (role == "sink").then_some(Hold { circuit: "open", fault: None }),
             down: (role == "source").then(|| "refused".to_owned()),
+            resumes_at: None,
+            runs: Vec::new(),
             diagnosis: None,
         }
     }

@@ -12,6 +12,10 @@ mod handler;
 mod letters;
 mod log_ins;
 mod metrics;
+#[cfg(test)]
+mod polling_tests;
+mod rewind;
+mod run_metrics;
 mod secrets;
 mod status;
 #[cfg(test)]
@@ -21,6 +25,7 @@ mod token;
 pub(crate) use address::encoded;
 pub(crate) use client::{Announced, Client};
 pub(crate) use guard::Guard;
-pub(crate) use handler::{Admin, ReloadRequest};
+pub(crate) use handler::{Admin, ReloadRequest, Request, RewindRequest};
+pub(crate) use rewind::moment;
 pub(crate) use secrets::{is_stored, shown, tell};
 pub(crate) use token::Token;

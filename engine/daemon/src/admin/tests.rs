@@ -9,38 +9,38 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
-use super::{Admin, Guard, Token};
+use super::{Admin, Guard, Request, Token};
 use crate::reload::Pass;
 use crate::server::{Limits, Server, Serving};
 use crate::testing::Inside;
 
 /// An admin side at work, with a manager that makes the passes that are asked for.
-struct Desk {
-    inside: Inside,
-    address: std::net::SocketAddr,
+pub(super) struct Desk {
+    pub(super) inside: Inside,
+    pub(super) address: std::net::SocketAddr,
     authorization: String,
-    reloads: mpsc::Receiver<super::ReloadRequest>,
+    pub(super) requests: mpsc::Receiver<Request>,
     serving: Serving,
 }
 
 impl Desk {
-    async fn new() -> Self {
+    pub(super) async fn new() -> Self {
         let inside = Inside::new().await;
         let server = Server::bind("127.0.0.1:0".parse().unwrap(), Limits::ADMIN).await.unwrap();
         let address = server.address();
         let token = Token::ensure(inside.folder.path()).unwrap();
         let authorization = token.header();
-        let (reload, reloads) = mpsc::channel(4);
+        let (manager, requests) = mpsc::channel(4);
         let guard = Guard::new(token, &[], address);
         let (fleet, ingress) = (Arc::clone(&inside.fleet), Arc::clone(&inside.ingress));
         fleet.set_ready(true);
         let serving =
-            server.begin(Arc::new(Admin { guard, fleet, ingress, reload, public_url: String::new() }));
-        Self { inside, address, authorization, reloads, serving }
+            server.begin(Arc::new(Admin { guard, fleet, ingress, manager, public_url: String::new() }));
+        Self { inside, address, authorization, requests, serving }
     }
 
     /// A request with the token.
-    fn request(&self, method: &str, path: &str, body: &str) -> String {
+    pub(super) fn request(&self, method: &str, path: &str, body: &str) -> String {
         let head = format!(
             "host: localhost\r\nauthorization: {}\r\ncontent-type: application/json\r\nconnection: close\r\n",
             self.authorization
@@ -49,19 +49,19 @@ impl Desk {
     }
 
     /// What is answered to it: status and body.
-    async fn ask(&self, method: &str, path: &str, body: &str) -> (u16, Json) {
+    pub(super) async fn ask(&self, method: &str, path: &str, body: &str) -> (u16, Json) {
         let (status, body) = raw(self.address, &self.request(method, path, body)).await;
         (status, serde_json::from_str(&body).unwrap_or(Json::String(body)))
     }
 
-    async fn close(mut self) {
+    pub(super) async fn close(mut self) {
         self.serving.stop();
         self.serving.finish(Duration::from_secs(5)).await;
         self.inside.close().await;
     }
 }
 
-async fn raw(address: std::net::SocketAddr, request: &str) -> (u16, String) {
+pub(super) async fn raw(address: std::net::SocketAddr, request: &str) -> (u16, String) {
     let mut client = TcpStream::connect(address).await.unwrap();
     client.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
@@ -152,10 +152,10 @@ async fn a_reload_answers_with_what_it_did() {
     let mut desk = Desk::new().await;
     desk.inside.write_hook("a.yaml", "/a");
     let (_, none) = mpsc::channel(1);
-    let mut reloads = std::mem::replace(&mut desk.reloads, none);
+    let mut requests = std::mem::replace(&mut desk.requests, none);
     let (address, request) = (desk.address, desk.request("POST", "/api/v1/reload", ""));
     let passes = async {
-        let request = reloads.recv().await.unwrap();
+        let Some(Request::Reload(request)) = requests.recv().await else { panic!("no reload") };
         request.tell.send(Ok(desk.inside.pass(request.pass).await)).unwrap();
     };
     let ((status, report), ()) = tokio::join!(raw(address, &request), passes);

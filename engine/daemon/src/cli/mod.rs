@@ -4,8 +4,12 @@ mod check;
 mod connect;
 mod connections;
 mod dead_letters;
+mod explain;
 mod graph;
 mod new;
+mod polling;
+mod record;
+mod rewind;
 pub(crate) mod run;
 mod schema;
 mod secrets;
@@ -103,8 +107,22 @@ enum Command {
     Check(check::Check),
     /// Run the tests that stand in pipeline files
     ///
-    /// Nothing is sent, read or stored; time and ids are fixed. Ends with 1 if a test fails.
+    /// Nothing is sent, read or stored; time and ids are fixed. A case with `replay: fixtures/NAME.json` has the real
+    /// source read what `karez record` wrote down, and again with each fault in each answer: 429, 500, a time-out, HTML
+    /// under 200, a truncated body, a repeated page token, a crash. Ends with 1 if a test fails.
     Test(test::Test),
+    /// Tell what a source would ask an API for, without asking
+    ///
+    /// For each stream: where its next run begins and why, its windows, what it is read for, the first request, how pages
+    /// follow, what errors mean; and the limits of the connection and the next times of the schedule. With --try one page
+    /// is fetched and shown with its request and answer; credentials are not. Nothing is saved. Ends with 3 if that fails.
+    Explain(explain::Explain),
+    /// Write down what the sources of a pipeline ask an API for and what it answers, for `karez test`
+    ///
+    /// Reads everything once, as if nothing had been read yet; nothing is delivered, and no position is saved. Secrets of
+    /// the connections are left out of the file: headers and parameters that carry credentials, and their values wherever
+    /// they occur. Records are not: look through the file before others see it. Ends with 3 if the run fails.
+    Record(record::Record),
     /// Draw the graph of each pipeline
     Graph(graph::Graph),
     /// Print the JSON Schema of pipeline files, for editors
@@ -127,10 +145,21 @@ enum Command {
     /// Records that `on_failure: block` holds, sinks that pause after a failed log-in or because they were told to,
     /// and retries that are not due yet. What fails again waits again.
     Unblock(unblock::Unblock),
+    /// Have a source read again what it has read
+    ///
+    /// The positions of a source are forgotten, so that it begins at its beginning; with --to, a source that asks
+    /// for its records reads from that time on. While a daemon runs, it stops the source for it and lets it read again
+    /// at once; what is on its way comes to its end before, or comes again. Records whose `dedup` key still counts are
+    /// duplicates, as ever.
+    Rewind(rewind::Rewind),
+    /// List where the sources of a pipeline were left
+    ///
+    /// A lane (stream, partition, file) with its position, one a line. What may be a credential is not shown.
+    Positions(rewind::Positions),
     /// Show what a running daemon does
     ///
-    /// Pipelines with their counters, sources and sinks that do not work, journals that wait, problems in files,
-    /// journals without a pipeline, dead letters.
+    /// Pipelines with their counters, runs of sources that ask for their records, sources and sinks that do not work,
+    /// journals that wait, problems in files, journals without a pipeline, dead letters. Times are UTC.
     Status(status::Status),
     /// Store, list and remove secrets; make and change the master key that they are encrypted with
     #[command(subcommand)]
@@ -180,6 +209,8 @@ fn dispatch(cli: Cli) -> Result<Exit> {
         Command::Check(check) => paths(&check.paths),
         Command::Test(test) => paths(&test.paths),
         Command::Graph(graph) => paths(&graph.paths),
+        Command::Explain(explain) => paths(&explain.paths),
+        Command::Record(record) => paths(&record.paths),
         _ => Layer::default(),
     };
     let usage = |error: anyhow::Error| Usage(format!("{error:#}"));
@@ -193,12 +224,16 @@ fn perform(command: Command, settings: Settings) -> Result<Exit> {
         Command::Check(check) => on_runtime(check::perform(check, settings)),
         Command::Test(test) => test::perform(&test, settings),
         Command::Graph(graph) => graph::perform(&graph, settings),
+        Command::Explain(explain) => on_runtime(explain::perform(explain, settings)),
+        Command::Record(record) => on_runtime(record::perform(record, settings)),
         Command::Schema => schema::perform(),
         Command::New(new) => new::perform(&new, &settings),
         Command::Run(run) => on_runtime(run::perform(run, settings)),
         Command::DeadLetters(command) => on_runtime(dead_letters::perform(command, settings)),
         Command::Tap(tap) => on_runtime(tap::perform(tap, settings)),
         Command::Unblock(unblock) => on_runtime(unblock::perform(unblock, settings)),
+        Command::Rewind(rewind) => on_runtime(rewind::perform(rewind, settings)),
+        Command::Positions(positions) => on_runtime(rewind::positions(positions, settings)),
         Command::Status(status) => on_runtime(status::perform(status, settings)),
         Command::Secrets(command) => on_runtime(secrets::perform(command, settings)),
         Command::Store(store) => on_runtime(store::perform(store, settings)),

@@ -8,6 +8,7 @@ use super::Exit;
 use crate::admin::Client;
 use crate::console::{self, Format};
 use crate::diagnostics;
+use crate::runs;
 use crate::settings::Settings;
 
 #[derive(Debug, clap::Args)]
@@ -92,7 +93,9 @@ fn pipeline(one: &Json, now: u64, lines: &mut Vec<String>) {
         lines.push(format!("    {}", text(&one["problem"])));
     }
     for node in list(&one["nodes"]) {
-        lines.extend(node_line(node, now).map(|line| format!("    {}: {line}", text(&node["name"]))));
+        let name = text(&node["name"]);
+        lines.extend(node_line(node, now).map(|line| format!("    {name}: {line}")));
+        lines.extend(list(&node["runs"]).iter().map(|run| format!("    {name}.{}", runs::line(run, now))));
     }
     for journal in list(&one["journals"]).iter().filter(|journal| journal["unsettled"] != 0) {
         let age = journal["oldest"].as_u64().map_or(0, |oldest| now.saturating_sub(oldest) / 1_000);
@@ -108,7 +111,11 @@ fn pipeline(one: &Json, now: u64, lines: &mut Vec<String>) {
 fn node_line(node: &Json, now: u64) -> Option<String> {
     let mut parts = Vec::new();
     if let Some(reason) = node["down"].as_str() {
-        parts.push(format!("down: {reason}"));
+        let resumes = node["resumes_at"].as_u64().filter(|at| *at > now);
+        parts.push(match resumes {
+            Some(at) => format!("resumes {}: {reason}", runs::clock(at, now)),
+            None => format!("down: {reason}"),
+        });
     }
     match node["circuit"].as_str() {
         None | Some("closed") => {}
@@ -160,6 +167,10 @@ mod tests {
                     {"name": "source", "waiting": 0, "failed": 0, "diagnosis": {
                         "message": "x-signature does not match", "hint": "it fits with algorithm: sha1", "at": 58_000,
                     }},
+                    {"name": "list", "waiting": 0, "failed": 0, "down": "429: too many", "resumes_at": 120_000, "runs": [
+                        {"stream": "issues", "run": 3, "state": "done", "windows": 5, "windows_done": 5, "pages": 12,
+                            "read": 340, "next_at": 300_000},
+                    ]},
                     {"name": "crm", "waiting": 2, "failed": 1, "circuit": "open", "fault": "refused"},
                 ],
                 "journals": [{"source": "source", "unsettled": 2, "unsettled_bytes": 90, "oldest": 1_000}],
@@ -175,6 +186,8 @@ mod tests {
               orders [running] webhook -> crm (http)
                 in 5, recovered 2, delivered 4, duplicate 1, in-flight 2
                 source: turned a request away 3 s ago: x-signature does not match; it fits with algorithm: sha1
+                list: resumes 00:02:00Z: 429: too many
+                list.issues: run 3 done, 5 of 5 windows done, 12 pages, 340 records, next 00:05:00Z
                 crm: circuit open, 2 waiting, 1 failed, last fault: refused
                 source: 2 records (90 bytes) in the journal, the oldest 60 s old
               refunds: not started or changed: the path /webhooks/a is held by orders

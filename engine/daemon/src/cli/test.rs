@@ -1,5 +1,7 @@
 //! `karez test`.
 
+mod stage;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -10,6 +12,10 @@ use super::Exit;
 use crate::console::{self, Format};
 use crate::diagnostics::counted;
 use crate::settings::Settings;
+use stage::Fixtures;
+
+/// Lines about one case: where one thing is wrong with a replay, many faults find it.
+const MOST_SHOWN: usize = 20;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Test {
@@ -27,19 +33,31 @@ pub(super) fn perform(test: &Test, settings: Settings) -> Result<Exit> {
     let mut failed = 0;
     for plan in loaded.pipelines {
         let (pipeline, file) = (Arc::clone(&plan.name), Arc::clone(&plan.file));
-        for (case, mismatches) in karez_runtime::run_tests(plan) {
-            let mismatches: Vec<String> = mismatches.iter().map(ToString::to_string).collect();
+        for tested in karez_runtime::run_tests(plan, &Fixtures::beside(&file)) {
+            let mismatches: Vec<String> = tested.mismatches.iter().map(ToString::to_string).collect();
             failed += usize::from(!mismatches.is_empty());
+            let case = &tested.name;
             if test.format == Format::Text {
                 let verdict = if mismatches.is_empty() { "ok    " } else { "FAILED" };
-                console::line(&format!("{verdict} {pipeline}: {case}"))?;
-                for mismatch in &mismatches {
+                let replayed = tested.replayed.map(|(exchanges, faults)| {
+                    format!(" ({}, {} tried)", counted(exchanges, "exchange"), counted(faults, "fault"))
+                });
+                console::line(&format!("{verdict} {pipeline}: {case}{}", replayed.unwrap_or_default()))?;
+                for mismatch in mismatches.iter().take(MOST_SHOWN) {
                     console::line(&format!("         {mismatch}"))?;
                 }
+                if mismatches.len() > MOST_SHOWN {
+                    console::line(&format!("         and {} more", mismatches.len() - MOST_SHOWN))?;
+                }
             }
-            results.push(json!({
+            let mut result = json!({
                 "pipeline": *pipeline, "file": *file, "test": case, "mismatches": mismatches,
-            }));
+            });
+            if let Some((exchanges, faults)) = tested.replayed {
+                result["exchanges"] = exchanges.into();
+                result["faults"] = faults.into();
+            }
+            results.push(result);
         }
     }
     match test.format {

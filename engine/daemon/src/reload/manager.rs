@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::Result;
 use karez_api::{Claim, Clock, Fault, Shared, SharedVault, Vault};
 use karez_config::Loaded;
-use karez_runtime::{Drain, Services};
+use karez_runtime::{Drain, Rewind, Rewound, Services};
 use serde::Serialize;
 use tokio::sync::Semaphore;
 use tokio::task::{JoinError, JoinSet};
@@ -17,6 +17,7 @@ use tracing::{error, info, warn};
 
 use super::change::{Change, Changed, Workshop};
 use super::order::{Holders, Round, hold, next_round, taken};
+use crate::daemon::Until;
 use crate::fleet::{Fleet, Pipelines, Running};
 use crate::ingress::Ingress;
 use crate::load::Loader;
@@ -26,6 +27,13 @@ use crate::secrets::Read;
 const OPENING: usize = 256;
 /// What a pipeline gets to finish its deliveries where others wait for what it holds.
 const RING_DRAIN: Duration = Duration::from_secs(5);
+
+/// What pipelines get of the process that they run in.
+pub(crate) struct Surroundings {
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) vault: Arc<dyn Vault>,
+    pub(crate) until: Until,
+}
 
 /// What a pass looks at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,10 +73,9 @@ impl Manager {
         loader: Loader,
         fleet: Arc<Fleet>,
         ingress: Arc<Ingress>,
-        clock: Arc<dyn Clock>,
+        Surroundings { clock, vault, until }: Surroundings,
         address: &str,
         drain: Duration,
-        vault: Arc<dyn Vault>,
     ) -> Self {
         let services = Services {
             progress: Arc::clone(fleet.memory.progress()),
@@ -77,6 +84,7 @@ impl Manager {
             clock,
             letters: Arc::clone(&fleet.letters),
             shared: Shared::default().with(Arc::clone(&fleet.connections)).with(Arc::new(SharedVault(vault))),
+            once: until == Until::SourcesEnd,
         };
         let shop = Workshop {
             services,
@@ -116,6 +124,24 @@ impl Manager {
                 Err(error)
             }
         }
+    }
+
+    /// Has records of a pipeline read again. One that had come to its end is started again for it.
+    ///
+    /// # Errors
+    /// It does not run, or as [`karez_runtime::Pipeline::rewind`].
+    pub(crate) async fn rewind(&mut self, name: &str, rewind: &Rewind) -> Result<Rewound, Fault> {
+        let running = self.fleet.pipelines().get(name).filter(|running| !running.leaving).cloned();
+        let gone = || Fault::validation("not_running", "the pipeline is not running");
+        let pipeline = running.ok_or_else(gone)?.pipeline;
+        let rewound = pipeline.rewind(rewind).await?;
+        info!(pipeline = name, source = %rewound.source, "positions were set back");
+        if !pipeline.is_running()
+            && let Err(error) = self.pass(Pass::Everything).await
+        {
+            warn!(error = format!("{error:#}"), "what was rewound could not be started again");
+        }
+        Ok(rewound)
     }
 
     /// Checking a thousand files takes a while: it is done beside the runtime.

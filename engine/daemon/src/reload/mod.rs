@@ -7,4 +7,4 @@ mod order;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use manager::{Manager, Pass, Report};
+pub(crate) use manager::{Manager, Pass, Report, Surroundings};

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
+use karez_api::RunState;
+
 use super::Pass;
+use crate::daemon::Until;
 use crate::testing::{Inside, names};
 
 const COUNTED: &str = "source: {generate: {count: 3}}\nsink: {blackhole: {}}\n";
@@ -153,5 +156,30 @@ async fn an_unreadable_folder_changes_nothing_and_is_told() {
     std::fs::rename(inside.folder.path().join("elsewhere"), &folder).unwrap();
     inside.pass(Pass::Changes).await;
     assert_eq!(inside.fleet.unreadable(), None);
+    inside.close().await;
+}
+
+/// What asks once an hour.
+const HOURLY: &str = "source: {book: {streams: {a: 2}}, schedule: {every: 1h}}\nsink: {blackhole: {}}\n";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_that_polls_asks_once_where_the_process_ends_with_its_sources() {
+    let mut inside = Inside::until(Until::SourcesEnd).await;
+    inside.write("a.yaml", HOURLY);
+    inside.pass(Pass::Changes).await;
+    let finish = inside.running("a").pipeline.finished().await;
+    assert!(matches!(finish, karez_runtime::Finish::Ended), "{finish:?}");
+    let account = crate::runs::account(&inside.running("a").pipeline.status()).unwrap();
+    assert_eq!((&*account.text, account.adds_up), ("read 6 = outside 2 + (delivered 4)", true));
+    inside.close().await;
+
+    let mut inside = Inside::until(Until::Told).await;
+    inside.write("a.yaml", HOURLY);
+    inside.pass(Pass::Changes).await;
+    let pipeline = inside.running("a").pipeline;
+    while pipeline.status().nodes[0].runs.first().is_none_or(|run| run.report.state == RunState::Running) {
+        tokio::task::yield_now().await;
+    }
+    assert!(pipeline.is_running(), "it waits for the next hour");
     inside.close().await;
 }

@@ -7,24 +7,25 @@ use async_trait::async_trait;
 use karez_api::{Expect, Kept, SECRETS, Secret, StoreError, Vault};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::admin::ReloadRequest;
+use crate::admin::{ReloadRequest, Request};
 use crate::reload::Pass;
 
 pub(crate) struct Followed {
     vault: Arc<dyn Vault>,
-    reload: mpsc::Sender<ReloadRequest>,
+    manager: mpsc::Sender<Request>,
 }
 
 impl Followed {
-    pub(crate) fn new(vault: Arc<dyn Vault>, reload: mpsc::Sender<ReloadRequest>) -> Self {
-        Self { vault, reload }
+    pub(crate) fn new(vault: Arc<dyn Vault>, manager: mpsc::Sender<Request>) -> Self {
+        Self { vault, manager }
     }
 
     fn follow(&self, name: &str) {
         if name.starts_with(SECRETS) {
             // Nobody waits for the report. Where requests are waiting already, theirs is a look at this secret, too.
             let (tell, _) = oneshot::channel();
-            self.reload.try_send(ReloadRequest { pass: Pass::Changes, tell }).ok();
+            let look = ReloadRequest { pass: Pass::Changes, tell };
+            self.manager.try_send(Request::Reload(look)).ok();
         }
     }
 }

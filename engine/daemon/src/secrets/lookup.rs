@@ -53,6 +53,14 @@ impl Read {
     }
 }
 
+impl Read {
+    /// Those that could be read.
+    pub(crate) fn values(&self) -> Vec<Secret> {
+        let read = self.0.iter().flat_map(BTreeMap::values);
+        read.filter_map(|found| found.as_ref().ok()).cloned().collect()
+    }
+}
+
 impl Secrets for Read {
     fn get(&self, name: &str) -> Result<Option<StoredSecret>, String> {
         let read = self.0.as_ref().map_err(String::clone)?;

@@ -153,7 +153,7 @@ impl Conductor {
     }
 
     /// Stops a source that is asked, and gives back what of it is not settled.
-    async fn let_go(&mut self, index: usize) {
+    pub(super) async fn let_go(&mut self, index: usize) {
         self.sources[index].cx.stop.cancel();
         self.core.return_source(index);
         self.carry_out();
@@ -175,8 +175,8 @@ impl Conductor {
         }
     }
 
-    /// A source whose successor did not open reads again, where it was left.
-    fn stand_again(&mut self, index: usize) {
+    /// A source that was let go reads again, where its positions say.
+    pub(super) fn stand_again(&mut self, index: usize) {
         let old = &mut self.sources[index];
         old.cx.stop.cancel();
         let (journal, stop_journal) = (old.journal.take(), std::mem::take(&mut old.stop_journal));

@@ -67,6 +67,10 @@ impl Conductor {
                     drop(reply.send(Err(fault)));
                 }
                 Some(Control::Replay(.., reply)) => drop(reply.send(Replayed::GivenBack)),
+                Some(Control::Rewind(.., reply)) => {
+                    let fault = Fault::service("the pipeline is stopping").with_code("stopping");
+                    drop(reply.send(Err(fault)));
+                }
                 Some(Control::Unblock) | None => {}
             }
         }

@@ -18,7 +18,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use karez_api::{
-    DedupKey, Events, Fault, InFlight, Lane, Millis, Origin, Outcome, Position, Record, RecordId, Verdict,
+    Class, DedupKey, Events, Fault, InFlight, Lane, Millis, OnError, Origin, Outcome, Position, Record,
+    RecordId, Verdict,
 };
 use tokio::time::Instant;
 
@@ -481,8 +482,11 @@ impl SourceState {
     }
 }
 
-/// The wait before a source that failed is opened again.
+/// The wait before a source that failed is opened again. Its `retry` is for a far end that fails; one that asks for
+/// patience is given it, as by a sink.
 pub(crate) fn source_wait(policy: &karez_api::Retry, fault: &Fault, failures: u32) -> std::time::Duration {
+    let patient = OnError::default().rate_limit;
+    let policy = if fault.class() == Class::RateLimit { &patient } else { policy };
     retry::wait(policy, fault, failures, rand::random())
 }
 

@@ -148,6 +148,7 @@ fn plan(sinks: usize, dedup: bool, asking: bool) -> PipelinePlan {
         timeout: Duration::from_secs(1),
         retry: OnError::default().connection,
         rate_limit: None,
+        timetable: None,
     };
     let step = StepNode {
         id: "mixed".into(),

@@ -18,6 +18,8 @@ pub(super) fn all_pairs(rig: &mut Rig, http: Manner) {
     rig.lane("lines-out", From::SharedLines, To::Queue).fan_out(&folder, To::Files);
     rig.lane("queue-files", From::Queue, To::Files);
     rig.lane("queue-http", From::Queue, To::Http(http));
+    rig.lane("api-files", From::Api, To::Files);
+    rig.lane("api-http", From::Api, To::Http(http));
 }
 
 pub(super) fn kill_loop(run: &mut Run) {

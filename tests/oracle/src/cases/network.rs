@@ -3,13 +3,13 @@
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use karez_tests::{Receiver, Reply};
+use karez_tests::{Receiver, Reply, Trouble};
 
 use crate::broker;
 use crate::faults::{Answers, Proxy, pause_between};
 use crate::lane::{From, Lane, To};
 use crate::observe::{Http, Manner, QueueReader};
-use crate::produce::{Pace, Queue, Webhook};
+use crate::produce::{Api, Pace, Queue, Webhook};
 use crate::rig::{PATIENCE, Rig};
 use crate::run::Run;
 
@@ -23,6 +23,16 @@ fn behind(rig: &mut Rig, name: &str, from: From, keys: &str) -> Proxy {
     http.through(format!("http://{}/", proxy.address()));
     http.add_keys(keys);
     last(rig).observer = Box::new(http);
+    proxy
+}
+
+/// A lane from an API behind a proxy into a file.
+fn asked_through(rig: &mut Rig, name: &str) -> Proxy {
+    let seed = rig.seed.of(name);
+    rig.lane(name, From::Api, To::Files);
+    let api = Api::new().with_keys(", timeout: 2s");
+    let proxy = Proxy::start(api.server().address(), seed);
+    last(rig).producer = std::sync::Arc::new(api.through(proxy.address()));
     proxy
 }
 
@@ -47,13 +57,14 @@ pub(super) fn cuts(run: &mut Run) {
         behind(&mut rig, "lines-http", From::SharedLines, ", timeout: 2s"),
     ];
     rig.lane("hook-files", From::Webhook, To::Files);
+    let api = asked_through(&mut rig, "api-files");
     rig.pace(Pace { senders: 4, pause: Duration::from_millis(10), ..Pace::default() });
     rig.write_pipelines();
     rig.start();
     let senders = Proxy::start(rig.daemon.ingress(), rig.seed);
     rig.lanes[2].producer = std::sync::Arc::new(Webhook::new("hook-files").through(senders.address()));
     rig.load();
-    let proxies: Vec<&Proxy> = sinks.iter().chain([&senders]).collect();
+    let proxies: Vec<&Proxy> = sinks.iter().chain([&senders, &api]).collect();
     proxies.iter().for_each(|proxy| proxy.hurt(70));
     let enough = |_: &mut Rig| {
         let mut all = std::collections::BTreeMap::<String, u64>::new();
@@ -98,7 +109,7 @@ pub(super) fn lost_answers(run: &mut Run) {
     run.check(sum.repeated_on_the_wire > 0, || "proves nothing: nothing was sent twice".into());
 }
 
-/// Nothing passes and nobody says so: receiver and broker alike. Nobody restarts anything.
+/// Nothing passes and nobody says so: receiver, broker and API alike. Nobody restarts anything.
 pub(super) fn silence(run: &mut Run) {
     let silent = run.tier.of(Duration::from_secs(5), Duration::from_secs(45), Duration::from_secs(60));
     run.needs("silence", 3);
@@ -114,22 +125,21 @@ pub(super) fn silence(run: &mut Run) {
     let log = rig.folder.join("silent.log");
     let reader = QueueReader::new(&broker(), &format!("{name}-out"), &log).through(at);
     last(&mut rig).observer = Box::new(reader);
+    let to_api = asked_through(&mut rig, "api-files");
     rig.pace(Pace { pause: Duration::from_millis(10), ..Pace::default() });
     rig.begin();
     rig.acks(20);
     for _ in 0..run.tier.of(1, 2, 5) {
-        receiver.freeze();
-        to_broker.freeze();
+        let proxies = [&receiver, &to_broker, &to_api];
+        proxies.iter().for_each(|proxy| proxy.freeze());
         std::thread::sleep(silent);
-        receiver.thaw();
-        to_broker.thaw();
+        proxies.iter().for_each(|proxy| proxy.thaw());
         rig.resumes("the silence");
         rig.acks(5);
     }
     run.fired("silence", 1);
     rig.conclude();
-    note(run, &receiver);
-    note(run, &to_broker);
+    [&receiver, &to_broker, &to_api].into_iter().for_each(|proxy| note(run, proxy));
     run.take(rig, 20);
 }
 
@@ -181,18 +191,13 @@ fn attempts(rig: &Rig) -> u64 {
 
 /// `Retry-After` in every form a server may give it: obeyed within bounds, junk is as good as none.
 pub(super) fn retry_after(run: &mut Run) {
-    const FORMS: [&str; 9] = [
-        "1",
-        "0",
-        "-5",
-        "junk",
-        "315360000",
-        "1.5",
-        "Wed, 21 Oct 2015 07:28:00 GMT",
-        "Fri, 31 Dec 9999 23:59:59 GMT",
-        "",
-    ];
+    const YEARS: [&str; 2] = ["315360000", "Fri, 31 Dec 9999 23:59:59 GMT"];
+    const FORMS: [&str; 9] =
+        ["1", "0", "-5", "junk", YEARS[0], "1.5", "Wed, 21 Oct 2015 07:28:00 GMT", YEARS[1], ""];
     run.needs("told to wait", FORMS.len() as u64);
+    // A source asks again after an hour where it is told to wait for years, so it is not told so here.
+    let few = || FORMS.into_iter().filter(|form| !YEARS.contains(form));
+    run.needs("told to wait before it may ask", few().count() as u64);
     let mut rig = run.rig();
     rig.lane("hook-http", From::Webhook, To::Http(Manner::GOOD));
     rig.lanes[0].pace = Pace { senders: 1, pause: Duration::from_millis(50), ..Pace::default() };
@@ -214,9 +219,22 @@ pub(super) fn retry_after(run: &mut Run) {
         http
     };
     rig.lanes[0].observer = Box::new(http);
+    rig.lane("api-files", From::Api, To::Files);
+    let api = Api::new();
+    api.server().trouble(move |asked| {
+        let form = few().nth(asked.nth / 2)?;
+        let status = if asked.nth.is_multiple_of(2) { 429 } else { 503 };
+        Some(Trouble::Instead(Reply::Told(status, form)))
+    });
+    let asked = std::sync::Arc::clone(api.server());
+    last(&mut rig).producer = std::sync::Arc::new(api);
     rig.begin();
-    rig.wait(PATIENCE, |_| *told.lock().unwrap() >= FORMS.len() * 2);
+    let through = |_: &mut Rig| {
+        *told.lock().unwrap() >= FORMS.len() * 2 && asked.count("/cursor/events") >= few().count() * 2
+    };
+    rig.wait(PATIENCE, through);
     run.fired("told to wait", *told.lock().unwrap() as u64 / 2);
+    run.fired("told to wait before it may ask", asked.count("/cursor/events") as u64 / 2);
     rig.acks(20);
     rig.conclude();
     run.take(rig, 20);

@@ -102,13 +102,14 @@ fn dies(rig: &mut Rig, point: &str) -> bool {
     })
 }
 
-/// Journaled and replayed sources, a sink with a ledger, one that rejects some, one that must try again.
+/// Journaled, replayed and polled sources, a sink with a ledger, one that rejects some, one that must try again.
 fn lanes(rig: &mut Rig, heavy: bool) {
     let manner = Manner { rejects: true, refuses: 5, ..Manner::GOOD };
     rig.lane("hook-files", From::Webhook, To::Files);
     rig.lane("hook-http", From::Webhook, To::Http(manner));
     rig.lane("lines-http", From::SharedLines, To::Http(manner));
     rig.lane("queue-files", From::Queue, To::Files);
+    rig.lane("api-http", From::Api, To::Http(manner));
     if heavy {
         let seed = rig.seed;
         for lane in &mut rig.lanes[..2] {

@@ -1,6 +1,7 @@
 //! Senders as real ones are: many at once, each with a key of its own and one event on its way, which it
 //! sends again until it is acknowledged (but gives a few up after silence, as real ones do).
 
+mod api;
 mod lines;
 mod queue;
 mod webhook;
@@ -15,6 +16,7 @@ use rand::RngExt as _;
 
 use crate::{Event, Fate, Ledger, Maker};
 
+pub use api::Api;
 pub use lines::Lines;
 pub(crate) use queue::at;
 pub use queue::{Queue, Rabbit};

@@ -122,17 +122,7 @@ fn request(spec: &Session, base: Option<&Url>) -> Result<Request, String> {
         let (name, value) = header_of(name, value)?;
         headers.insert(name, value);
     }
-    Ok(Request {
-        method: method(spec)?,
-        url: address(spec, base)?,
-        headers,
-        body,
-        timeout: None,
-        retries: false,
-        reuse: Reuse::Never,
-        accepts: None,
-        status_decides: false,
-    })
+    Ok(Request { headers, body, reuse: Reuse::Never, ..Request::new(method(spec)?, address(spec, base)?) })
 }
 
 fn header_of(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), String> {

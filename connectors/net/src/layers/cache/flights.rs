@@ -1,4 +1,4 @@
-//! Questions that are on their way: who asks the same meanwhile waits for their answer.
+//! Questions that are on their way: who asks the same meanwhile waits for their answer, and judges it for itself.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -11,7 +11,7 @@ use crate::{Failure, Response};
 #[derive(Default)]
 pub(super) struct Flights(Mutex<HashMap<String, Told>>);
 
-type Told = watch::Receiver<Option<Result<Response, Failure>>>;
+type Told = watch::Receiver<Option<Response>>;
 
 /// Whose turn it is.
 pub(super) enum Turn<'f> {
@@ -23,7 +23,7 @@ pub(super) enum Turn<'f> {
 pub(super) struct Lead<'f> {
     flights: &'f Flights,
     key: String,
-    tell: watch::Sender<Option<Result<Response, Failure>>>,
+    tell: watch::Sender<Option<Response>>,
 }
 
 pub(super) struct Flight(Told);
@@ -43,10 +43,10 @@ impl Flights {
 impl Lead<'_> {
     /// What is no answer of the far end says nothing to others: they have more time, perhaps.
     pub(super) fn tell(&self, outcome: &Result<Response, Failure>) {
-        let is_answer = outcome.as_ref().err().is_none_or(|failure| failure.response.is_some());
+        let answer = outcome.as_ref().map_or_else(|failure| failure.response.as_deref(), Some);
         // One receiver is the list's own.
-        if is_answer && self.tell.receiver_count() > 1 {
-            self.tell.send_replace(Some(outcome.clone()));
+        if let Some(answer) = answer.filter(|_| self.tell.receiver_count() > 1) {
+            self.tell.send_replace(Some(answer.clone()));
         }
     }
 }
@@ -59,8 +59,8 @@ impl Drop for Lead<'_> {
 
 impl Flight {
     /// Nothing where whoever asked got no answer.
-    pub(super) async fn told(&mut self) -> Option<Result<Response, Failure>> {
+    pub(super) async fn told(&mut self) -> Option<Response> {
         let told = self.0.wait_for(Option::is_some).await.ok()?;
-        told.clone().map(|outcome| outcome.map(|answer| Response { cached: true, ..answer }))
+        told.clone().map(|answer| Response { cached: true, ..answer })
     }
 }

@@ -72,7 +72,8 @@ impl Cache {
         self.by_itself || matches!(request.reuse, Reuse::For { .. })
     }
 
-    /// An answer of before if one will do, else that of `send`.
+    /// An answer of before, or of who asks the same now, if one will do; else that of `send`. What is `cached` was not
+    /// judged for who asks.
     pub(super) async fn call(
         &self,
         request: &Request,
@@ -136,9 +137,9 @@ impl Cache {
                 Turn::After(flight) => flight,
             };
             let told = deadline.within(&*self.clock, flight.told()).await;
-            if let Some(outcome) = told.ok_or_else(|| deadline.not_sent(request))? {
+            if let Some(answer) = told.ok_or_else(|| deadline.not_sent(request))? {
                 metrics.hits.fetch_add(1, Ordering::Relaxed);
-                return outcome;
+                return Ok(answer);
             }
         }
     }

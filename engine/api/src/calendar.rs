@@ -12,7 +12,8 @@ use croner::time::{CivilDate, CivilDateTime, CivilTime, CronDateTime, Resolution
 use jiff::civil::DateTime;
 use jiff::tz::{AmbiguousOffset, TimeZone, TimeZoneDatabase};
 use jiff::{SignedDuration, Timestamp, ZonedDateTime};
-use karez_api::Millis;
+
+use crate::Millis;
 
 /// A checked expression with its time zone.
 pub(crate) struct Calendar {

@@ -1,0 +1,164 @@
+//! Notes what passes between connections and the network.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use http::StatusCode;
+use tokio::sync::Notify;
+
+use super::exchange::{Exchange, is_shown};
+use super::{Fixture, Payload};
+use crate::transport::Carrier;
+use crate::{Checked, Failure, Request, Response, Scrub};
+use karez_api::{Millis, Secret};
+
+/// What passed so far.
+#[derive(Default)]
+pub struct Recorder {
+    /// What is not written down beside what connections know themselves.
+    hidden: Vec<Secret>,
+    noted: Mutex<Noted>,
+    full: Notify,
+    allowed: Notify,
+}
+
+#[derive(Default)]
+struct Noted {
+    /// Requests that go through; those beyond wait until more are allowed.
+    most: Option<usize>,
+    begun: usize,
+    exchanges: Vec<Exchange>,
+    connections: BTreeMap<String, String>,
+    full: bool,
+}
+
+impl Recorder {
+    /// One that lets so many requests through, and knows these secrets beside those of connections.
+    #[must_use]
+    pub fn new(most: Option<usize>, hidden: Vec<Secret>) -> Self {
+        let noted = Noted { most, ..Noted::default() };
+        Self { hidden, noted: Mutex::new(noted), ..Self::default() }
+    }
+
+    /// Lets one more request through.
+    pub fn allow_one(&self) {
+        let mut noted = self.noted();
+        noted.most = noted.most.map(|most| most + 1);
+        noted.full = false;
+        self.allowed.notify_waiters();
+    }
+
+    /// Returns once a request was held back.
+    pub async fn full(&self) {
+        loop {
+            let woken = self.full.notified();
+            if self.noted().full {
+                return;
+            }
+            woken.await;
+        }
+    }
+
+    #[must_use]
+    pub fn exchanges(&self) -> Vec<Exchange> {
+        self.noted().exchanges.clone()
+    }
+
+    /// All that passed in a run that began then.
+    #[must_use]
+    pub fn fixture(&self, now: Millis) -> Fixture {
+        let noted = self.noted();
+        let (connections, exchanges) = (noted.connections.clone(), noted.exchanges.clone());
+        Fixture { now, cut: noted.full, connections, exchanges }
+    }
+
+    /// `carrier`, with what passes noted here.
+    pub(crate) fn around(
+        self: &Arc<Self>,
+        checked: &Checked,
+        base: Option<&str>,
+        carrier: Arc<dyn Carrier>,
+    ) -> Arc<dyn Carrier> {
+        let scrub = Scrub::of(checked).and(&self.hidden);
+        if let Some(base) = base {
+            self.noted().connections.insert(scrub.text(checked.name()), scrub.text(base));
+        }
+        Arc::new(Tapped { recorder: Arc::clone(self), scrub, carrier })
+    }
+
+    /// Waits until one more request may go through.
+    async fn turn(&self) {
+        loop {
+            let allowed = self.allowed.notified();
+            {
+                let mut noted = self.noted();
+                if noted.most.is_none_or(|most| noted.begun < most) {
+                    noted.begun += 1;
+                    return;
+                }
+                noted.full = true;
+            }
+            self.full.notify_waiters();
+            allowed.await;
+        }
+    }
+
+    fn noted(&self) -> MutexGuard<'_, Noted> {
+        self.noted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+struct Tapped {
+    recorder: Arc<Recorder>,
+    scrub: Scrub,
+    carrier: Arc<dyn Carrier>,
+}
+
+#[async_trait]
+impl Carrier for Tapped {
+    async fn send(&self, request: Request, limit: usize) -> Result<Response, Failure> {
+        self.recorder.turn().await;
+        self.scrub.learn(&request.headers);
+        let answer = self.carrier.send(request.clone(), limit).await?;
+        // Refused credentials are renewed, and nobody will ask for any when this is played.
+        if answer.status != StatusCode::UNAUTHORIZED {
+            let exchange = noted(&request, &answer, &self.scrub);
+            self.recorder.noted().exchanges.push(exchange);
+        }
+        Ok(answer)
+    }
+}
+
+fn noted(request: &Request, answer: &Response, scrub: &Scrub) -> Exchange {
+    let (method, target, sent) = asked(request, scrub);
+    let mut headers: BTreeMap<String, String> = BTreeMap::new();
+    for (name, value) in answer.headers.iter().filter(|(name, _)| is_shown(name)) {
+        let Ok(value) = value.to_str() else { continue };
+        let value = scrub.text(value);
+        headers
+            .entry(name.as_str().to_owned())
+            .and_modify(|known| {
+                known.push_str(", ");
+                known.push_str(&value);
+            })
+            .or_insert(value);
+    }
+    Exchange {
+        method,
+        target,
+        request: sent,
+        status: answer.status.as_u16(),
+        headers,
+        answer: Payload::read(&answer.body, scrub),
+    }
+}
+
+/// What a request is known by.
+pub(super) fn asked(request: &Request, scrub: &Scrub) -> (String, String, Option<Payload>) {
+    let target = match request.url.query() {
+        Some(query) => format!("{}?{query}", request.url.path()),
+        None => request.url.path().to_owned(),
+    };
+    (request.method.to_string(), scrub.target(&target), Payload::read(&request.body, scrub))
+}

@@ -1,0 +1,305 @@
+//! One page: asked for, judged, read.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, StatusCode};
+use karez_api::{Body, Clock, Fault, Form, Json, Millis, Record};
+use karez_net::{Connection, Failure, Streamed, Tally, place};
+use reqwest::Url;
+
+use super::ask::{Context, Manner, bare};
+use super::decode::Rows;
+use super::graphql;
+use super::page::{Seen, envelope};
+use super::rules::Ruling;
+use super::state::Token;
+use super::stream::Reading;
+use crate::http::as_record;
+
+/// What a page is fetched with.
+pub(super) struct Fetch<'a> {
+    pub(super) reading: &'a Reading,
+    pub(super) connection: &'a Connection,
+    pub(super) clock: &'a dyn Clock,
+    pub(super) tally: &'a Arc<Tally>,
+    /// Query parameters that are not saved.
+    pub(super) own_parameters: &'a [String],
+}
+
+/// What came of asking for a page.
+pub(super) enum Fetched {
+    Page(Box<Page>),
+    Long(Box<Long>),
+    /// There is nothing: the answer says so, or a rule.
+    Nothing,
+    /// A rule says to leave the partition out; why.
+    Skip(String),
+}
+
+/// A page as it came.
+pub(super) struct Page {
+    pub(super) records: Vec<Json>,
+    pub(super) envelope: Record,
+    pub(super) headers: HeaderMap,
+    pub(super) url: Url,
+    /// Errors that came with it and are taken for what they are worth.
+    pub(super) partial: u64,
+}
+
+/// An answer whose rows are read while they come.
+pub(super) struct Long {
+    streamed: Streamed,
+    rows: Rows,
+    to: To,
+    ended: bool,
+}
+
+impl Long {
+    pub(super) fn headers(&self) -> &HeaderMap {
+        &self.streamed.headers
+    }
+
+    /// The next rows; none at the end.
+    ///
+    /// # Errors
+    /// It broke off, or is not what it should be.
+    pub(super) async fn next(&mut self) -> Result<Option<Vec<Json>>, Fault> {
+        if self.ended {
+            return Ok(None);
+        }
+        let piece = self.streamed.next().await.map_err(|failure| failure.fault)?;
+        self.ended = piece.is_none();
+        self.rows.feed(piece).map(Some).map_err(|fault| self.to.told(&fault))
+    }
+}
+
+/// Where a request went, for messages.
+struct To {
+    method: Method,
+    url: Url,
+}
+
+impl To {
+    fn told(&self, fault: &Fault) -> Fault {
+        fault.clone().with_message(format!("{}: {}", place(&self.method, &self.url), fault.message()))
+    }
+
+    fn answered(&self, status: StatusCode) -> String {
+        format!("{} answered {}", place(&self.method, &self.url), status.as_u16())
+    }
+}
+
+/// Why there is no page.
+pub(super) struct NoPage {
+    pub(super) fault: Fault,
+    status: Option<StatusCode>,
+}
+
+impl NoPage {
+    /// The far end does not know what was asked for: a token may have expired.
+    pub(super) fn is_unknown(&self) -> bool {
+        matches!(self.status, Some(StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND | StatusCode::GONE))
+    }
+
+    /// The far end took too long.
+    fn is_overload(&self) -> bool {
+        let late = matches!(self.status, Some(StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT));
+        late || self.fault.code() == "timeout"
+    }
+}
+
+impl From<&Failure> for NoPage {
+    fn from(failure: &Failure) -> Self {
+        let status = failure.response.as_ref().map(|answer| answer.status);
+        Self { fault: failure.fault.clone(), status }
+    }
+}
+
+impl From<Fault> for NoPage {
+    fn from(fault: Fault) -> Self {
+        Self { fault, status: None }
+    }
+}
+
+impl Fetch<'_> {
+    /// A page; asked for again in half the size where the far end does not manage, if its size means nothing to those
+    /// behind it. `size` is what to ask for from then on.
+    ///
+    /// # Errors
+    /// As the call, or the answer is not what it should be.
+    pub(super) async fn page(
+        &self,
+        context: &Context,
+        token: &Token,
+        size: &mut Option<u64>,
+    ) -> Result<Fetched, NoPage> {
+        loop {
+            let asked = size.or_else(|| self.reading.paging.size());
+            match self.page_of(context, token, asked).await {
+                Err(none) if self.reading.paging.is_elastic() && none.is_overload() && asked > Some(1) => {
+                    *size = asked.map(|asked| asked / 2);
+                }
+                fetched => return fetched,
+            }
+        }
+    }
+
+    async fn page_of(&self, context: &Context, token: &Token, size: Option<u64>) -> Result<Fetched, NoPage> {
+        let now = self.clock.now();
+        let request = self.request(context, token, size, now).await?;
+        let to = To { method: request.method.clone(), url: request.url.clone() };
+        if self.reading.paging.is_single()
+            && let Some(rows) = self.reading.decoder.lines()
+        {
+            return self.begin(request, to, rows, now).await;
+        }
+        let answer = match self.connection.call(request).await {
+            Ok(answer) => answer,
+            Err(failure) => return self.failed(&failure, now),
+        };
+        if is_bare(answer.status) && answer.body.is_empty() {
+            return self.bare(answer.status, &answer.headers, &to, now);
+        }
+        let partial = self.said(&answer.body, now).await.map_err(|fault| to.told(&fault))?;
+        let judged = |envelope: &Record| {
+            let ruling = self.reading.judge.of_answer(answer.status, &answer.headers, envelope);
+            ruling.map_err(|fault| to.told(&fault))
+        };
+        let page = match self.reading.decoder.read(answer.body.clone()) {
+            Ok(page) => page,
+            // Where there are no records, a rule may know why.
+            Err(fault) => match judged(&as_record(Body::from_bytes(Form::Json, answer.body.clone()), now)) {
+                Ok(Some(ruling)) => return ruled(ruling, to.answered(answer.status)),
+                _ => return Err(to.told(&fault).into()),
+            },
+        };
+        let envelope = envelope(page.envelope, now);
+        match judged(&envelope)? {
+            Some(ruling) => ruled(ruling, to.answered(answer.status)),
+            None => {
+                let url = to.url;
+                let page = Page { records: page.records, envelope, headers: answer.headers, url, partial };
+                Ok(Fetched::Page(Box::new(page)))
+            }
+        }
+    }
+
+    async fn request(
+        &self,
+        context: &Context,
+        token: &Token,
+        size: Option<u64>,
+        now: Millis,
+    ) -> Result<karez_net::Request, Fault> {
+        let reading = self.reading;
+        let whole = match token {
+            Token::Url(url) => Some(url.as_str()),
+            _ => None,
+        };
+        let manner = Manner {
+            accepts: match reading.on_errors {
+                Some(_) => Some(graphql::ACCEPTS),
+                None => Some(reading.decoder.accepts()).filter(|accepts| !accepts.is_empty()),
+            },
+            rules: reading.judge.client.clone(),
+            tally: Arc::clone(self.tally),
+        };
+        let seen_by = context.record(token, size, now);
+        reading.ask.made(self.connection, &seen_by, &reading.puts(token, size), whole, &manner).await
+    }
+
+    /// An answer that is rows and nothing else is read while it comes, whatever its length.
+    async fn begin(
+        &self,
+        request: karez_net::Request,
+        to: To,
+        rows: Rows,
+        now: Millis,
+    ) -> Result<Fetched, NoPage> {
+        let streamed = match self.connection.stream(request).await {
+            Ok(streamed) => streamed,
+            Err(failure) => return self.failed(&failure, now),
+        };
+        if is_bare(streamed.status) {
+            return self.bare(streamed.status, &streamed.headers, &to, now);
+        }
+        let nothing = envelope(Json::Null, now);
+        let ruling = self.reading.judge.of_answer(streamed.status, &streamed.headers, &nothing);
+        match ruling.map_err(|fault| to.told(&fault))? {
+            Some(ruling) => ruled(ruling, to.answered(streamed.status)),
+            None => Ok(Fetched::Long(Box::new(Long { streamed, rows, to, ended: false }))),
+        }
+    }
+
+    /// An answer that says by its status that there is nothing, unless a rule says what it means here.
+    fn bare(&self, status: StatusCode, headers: &HeaderMap, to: &To, now: Millis) -> Result<Fetched, NoPage> {
+        let ruling = self.reading.judge.of_answer(status, headers, &envelope(Json::Null, now));
+        match ruling.map_err(|fault| to.told(&fault))? {
+            Some(ruling) => ruled(ruling, to.answered(status)),
+            None => Ok(Fetched::Nothing),
+        }
+    }
+
+    /// What an answer of a GraphQL server says beside its data: how many errors were taken for what they are worth.
+    async fn said(&self, body: &Bytes, now: Millis) -> Result<u64, Fault> {
+        let Some(on_errors) = self.reading.on_errors else { return Ok(0) };
+        // Looked at before anything is missed in the data, and parsed for that only where there is something to see.
+        if ![&b"\"errors\""[..], b"\"throttleStatus\""].iter().any(|word| has(body, word)) {
+            return Ok(0);
+        }
+        let said = graphql::told(on_errors, &as_record(Body::from_bytes(Form::Json, body.clone()), now))?;
+        if let Some(wait) = said.wait {
+            self.tally.throttled_ms.fetch_add(wait.as_millis() as u64, Relaxed);
+            self.clock.sleep(wait).await;
+        }
+        Ok(said.errors)
+    }
+
+    fn failed(&self, failure: &Failure, now: Millis) -> Result<Fetched, NoPage> {
+        match self.reading.judge.of_failure(failure, now) {
+            Some(ruling) => ruled(ruling, failure.fault.message().to_owned()),
+            None => Err(failure.into()),
+        }
+    }
+
+    /// The token of the page after this one.
+    ///
+    /// # Errors
+    /// As [`super::page::Paging::next`].
+    pub(super) fn next(
+        &self,
+        token: &Token,
+        page: &Page,
+        n: u64,
+        last: Option<&Record>,
+    ) -> Result<Option<Token>, Fault> {
+        let seen =
+            Seen { envelope: &page.envelope, headers: &page.headers, url: &page.url, records: n, last };
+        let next = self.reading.paging.next(token, &seen)?;
+        Ok(next.map(|token| match token {
+            Token::Url(url) => Token::Url(bare(&url, self.own_parameters)),
+            other => other,
+        }))
+    }
+}
+
+/// No content; or nothing new, for who asked for that by a header of its own.
+fn is_bare(status: StatusCode) -> bool {
+    matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+}
+
+fn has(bytes: &[u8], word: &[u8]) -> bool {
+    bytes.windows(word.len()).any(|window| window == word)
+}
+
+fn ruled(ruling: Ruling, why: String) -> Result<Fetched, NoPage> {
+    match ruling {
+        Ruling::Nothing => Ok(Fetched::Nothing),
+        Ruling::Skip => Ok(Fetched::Skip(why)),
+        Ruling::Fail => Err(Fault::service(format!("{why}, which a rule of the file calls a failure"))
+            .with_code("rule")
+            .into()),
+    }
+}
