@@ -30,7 +30,7 @@ sink: {files: {path: out.ndjson}}
 
 fn folder(api: &ApiServer) -> Folder {
     let connection = format!(
-        "connections: {{tracker: {{url: \"{}\", auth: {{bearer: {{token: s3cret-token}}}}, limits: {{quotas: [{{rate: 1000/s}}]}}}}}}\n",
+        "connections: {{tracker: {{url: \"{}\", auth: {{bearer: {{token: s3cret-token}}}}, limits: {{concurrency: 8, quotas: [{{rate: 1000/s}}]}}}}}}\n",
         api.url("")
     );
     let start = api.began() - jiff::SignedDuration::from_hours(60);
@@ -75,7 +75,7 @@ fn explain_tells_what_would_be_asked_and_asks_nothing() {
     assert_eq!(told["sources"][0]["schedule"].as_array().unwrap().len(), 3);
     let page = karez(&folder, &["explain", "tracker"]).exits(0).stdout;
     for part in
-        ["at most 1000/s", "3 of 1d", "each record of projects (by id)", "cursor $.next -> query.cursor"]
+        ["8 calls at once", "3 of 1d", "each record of projects (by id)", "cursor $.next -> query.cursor"]
     {
         assert!(page.contains(part), "{part}: {page}");
     }

@@ -137,7 +137,7 @@ impl Trial {
                 }
             };
             asked += clean.asked;
-            for record in &clean.records {
+            for record in clean.in_order() {
                 self.feed(source, record.clone(), (test, now), &mut seen, &mut result);
             }
             if recorded.faults {

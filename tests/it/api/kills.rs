@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use karez_tests::{ApiServer, Daemon, Folder, Launch, Receiver, Seen, Trouble, binary, eventually};
+use karez_tests::{ApiServer, Daemon, Folder, Launch, Receiver, Reply, Seen, Trouble, binary, eventually};
 
 use super::{BY_CURSOR, QUICK, SINCE, arrived, complete, folder, numbers, to_file, to_receiver};
 
@@ -60,7 +60,11 @@ fn a_file_holds_every_record_once_however_often_the_process_is_killed() {
 fn a_receiver_gets_every_record_and_a_page_again_at_most_for_each_time_the_process_is_killed() {
     for (name, keys) in streams() {
         let api = slow();
-        let receiver = Receiver::start();
+        // So slow that some of a page is always on its way.
+        let receiver = Receiver::start_with(|_| {
+            std::thread::sleep(Duration::from_millis(1));
+            Reply::Status(200)
+        });
         let mut daemon = Daemon::start(folder(&api).with("api", &to_receiver(&receiver, &keys, QUICK)));
         killed(&api, &mut daemon);
         let mut times = BTreeMap::<u64, u64>::new();

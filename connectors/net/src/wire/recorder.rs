@@ -28,6 +28,8 @@ struct Noted {
     /// Requests that go through; those beyond wait until more are allowed.
     most: Option<usize>,
     begun: usize,
+    /// Requests that are on their way.
+    flying: usize,
     exchanges: Vec<Exchange>,
     connections: BTreeMap<String, String>,
     full: bool,
@@ -49,11 +51,15 @@ impl Recorder {
         self.allowed.notify_waiters();
     }
 
-    /// Returns once a request was held back.
+    /// Returns once a request is held back and none is on its way.
     pub async fn full(&self) {
         loop {
             let woken = self.full.notified();
-            if self.noted().full {
+            let (full, flying) = {
+                let noted = self.noted();
+                (noted.full, noted.flying)
+            };
+            if full && flying == 0 {
                 return;
             }
             woken.await;
@@ -88,14 +94,15 @@ impl Recorder {
     }
 
     /// Waits until one more request may go through.
-    async fn turn(&self) {
+    async fn turn(&self) -> Flight<'_> {
         loop {
             let allowed = self.allowed.notified();
             {
                 let mut noted = self.noted();
                 if noted.most.is_none_or(|most| noted.begun < most) {
                     noted.begun += 1;
-                    return;
+                    noted.flying += 1;
+                    return Flight(self);
                 }
                 noted.full = true;
             }
@@ -109,6 +116,16 @@ impl Recorder {
     }
 }
 
+/// A request on its way, until its answer is noted or nobody waits for it any more.
+struct Flight<'a>(&'a Recorder);
+
+impl Drop for Flight<'_> {
+    fn drop(&mut self) {
+        self.0.noted().flying -= 1;
+        self.0.full.notify_waiters();
+    }
+}
+
 struct Tapped {
     recorder: Arc<Recorder>,
     scrub: Scrub,
@@ -118,7 +135,7 @@ struct Tapped {
 #[async_trait]
 impl Carrier for Tapped {
     async fn send(&self, request: Request, limit: usize) -> Result<Response, Failure> {
-        self.recorder.turn().await;
+        let _flight = self.recorder.turn().await;
         self.scrub.learn(&request.headers);
         let answer = self.carrier.send(request.clone(), limit).await?;
         // Refused credentials are renewed, and nobody will ask for any when this is played.

@@ -10,7 +10,7 @@ const DAY: u64 = 86_400_000;
 fn plan(incremental: Json) -> Box<dyn SourcePlan> {
     let settings = json!({
         "url": "https://ada:s3cret@api.example.com/v2", "path": "/items", "key": ["id"],
-        "query": {"since": "{{window.from}}", "until": "{{window.to}}", "api_key": "k-12345"},
+        "query": {"since": "$.window.from", "until": "$.window.to", "api_key": "k-12345"},
         "page": {"number": {"size": 50}, "into": "query.page"}, "incremental": incremental,
     });
     source::<ApiSpec>(settings).unwrap()

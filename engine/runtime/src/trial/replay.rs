@@ -27,7 +27,7 @@ pub(super) struct Replaying<'a> {
 /// What one run of a source brought.
 #[derive(Default)]
 pub(super) struct Run {
-    pub(super) records: Vec<Record>,
+    records: Vec<(Lane, Record)>,
     /// Requests that were answered.
     pub(super) asked: usize,
     faults: Vec<PlannedFault>,
@@ -37,6 +37,20 @@ pub(super) struct Run {
     /// Where each stream had come to, whenever a session had failed, and at the end.
     marks: Vec<BTreeMap<String, Json>>,
     last: BTreeMap<String, Json>,
+}
+
+impl Run {
+    /// The records of each lane together, lanes in the order in which they first came: between them there is no order.
+    pub(super) fn in_order(&self) -> impl Iterator<Item = &Record> {
+        let mut lanes: Vec<(&Lane, Vec<&Record>)> = Vec::new();
+        for (lane, record) in &self.records {
+            match lanes.iter_mut().find(|(known, _)| *known == lane) {
+                Some((_, records)) => records.push(record),
+                None => lanes.push((lane, vec![record])),
+            }
+        }
+        lanes.into_iter().flat_map(|(_, records)| records)
+    }
 }
 
 impl Replaying<'_> {
@@ -138,7 +152,8 @@ impl Reading<'_> {
             if !taken.records.is_empty() {
                 page += taken.records.len();
                 self.run.largest = self.run.largest.max(page);
-                self.run.records.extend(taken.records.iter().cloned());
+                let lane = &taken.lane;
+                self.run.records.extend(taken.records.iter().map(|record| (lane.clone(), record.clone())));
                 if taken.position().is_some() {
                     page = 0;
                 }
@@ -213,7 +228,7 @@ fn differences(clean: &Run, run: &Run, fault: &PlannedFault) -> impl Iterator<It
     counts.into_iter().flatten()
 }
 
-fn by_id(records: &[Record]) -> HashMap<String, Bytes> {
-    let of = |record: &Record| (record.id().to_string(), record.body().bytes().clone());
+fn by_id(records: &[(Lane, Record)]) -> HashMap<String, Bytes> {
+    let of = |(_, record): &(Lane, Record)| (record.id().to_string(), record.body().bytes().clone());
     records.iter().map(of).collect()
 }
