@@ -155,6 +155,7 @@ fn one(folder: &std::path::Path) -> Duration {
 /// What somebody would write: ask, parse, go on.
 fn loop_of(port: u16, pages: usize) -> Duration {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    rustls::crypto::ring::default_provider().install_default().ok();
     runtime.block_on(async {
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
         let (mut read, mut page) = (0, Some(String::from("0")));
