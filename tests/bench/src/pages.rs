@@ -197,7 +197,7 @@ pub(crate) fn serve(pages: usize) {
                     let body = match request.uri().path().strip_prefix("/children/") {
                         Some(parent) => format!("{{\"data\":[{{\"id\":\"{parent}/1\"}}]}}"),
                         None => {
-                            let data = data.replace("PAGE", &page.to_string());
+                            let data = data.replace("PAGE", &format!("{page:06}"));
                             format!("{{\"data\":[{data}],\"next\":{next}}}")
                         }
                     };
@@ -215,7 +215,7 @@ pub(crate) fn serve(pages: usize) {
 
 fn record(n: usize) -> String {
     format!(
-        "{{\"id\":\"cus_PAGE_{n:04}\",\"updated_at\":\"2024-05-{:02}T{:02}:{:02}:00Z\",\"name\":\"Ada Lovelace {n}\",\"email\":\"ada{n}@example.com\",\"total\":{}.25,\"address\":{{\"city\":\"London\",\"zip\":\"N1 9GU\",\"country\":\"GB\"}},\"tags\":[\"a\",\"b\"],\"note\":\"a customer since 2019\"}}",
+        "{{\"id\":\"cus_PAGE_{n:04}\",\"updated_at\":\"2024-05-{:02}T{:02}:{:02}:00.PAGEZ\",\"name\":\"Ada Lovelace {n}\",\"email\":\"ada{n}@example.com\",\"total\":{}.25,\"address\":{{\"city\":\"London\",\"zip\":\"N1 9GU\",\"country\":\"GB\"}},\"tags\":[\"a\",\"b\"],\"note\":\"a customer since 2019\"}}",
         1 + n % 28,
         n % 24,
         n % 60,
