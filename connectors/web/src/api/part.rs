@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join;
 use http::HeaderMap;
-use karez_api::{Fault, Json, JsonMap, Lane, Position};
+use karez_api::{Fault, Json, JsonMap, Lane, Position, Record};
 use tracing::warn;
 
 use super::ask::Context;
@@ -129,9 +129,13 @@ impl Part<'_> {
                     return Err(fault.into());
                 }
             };
-            self.tracker.page(step.read, &step.sorted);
             let position = self.position(&open, mark.as_ref(), finished, step.read);
-            let handed = self.hand_over(step.sorted, &position, finished, &mut saved).await?;
+            let mut sorted = step.sorted;
+            let records = std::mem::take(&mut sorted.records);
+            let emitted = records.len() as u64;
+            let handed = self.hand_over(records, &position, finished, &mut saved).await?;
+            // Told once it is on its way: where another partition fails, it may never be.
+            self.tracker.page(step.read, &sorted, emitted);
             if finished {
                 settled(handed).await?;
                 self.live.keep(&self.lane, position);
@@ -263,11 +267,13 @@ impl Part<'_> {
             }
             let read = items.len() as u64;
             let now = self.live.clock.now();
-            let part =
+            let mut part =
                 self.reading().identity.sort(std::mem::take(&mut items), common, &window, open, now)?;
-            self.tracker.part(read, &part);
+            let records = std::mem::take(&mut part.records);
+            let emitted = records.len() as u64;
+            handed.push_back(self.live.outlet.part(&self.lane, records).await?);
+            self.tracker.part(read, &part, emitted);
             self.run.lock().unwrap_or_else(PoisonError::into_inner).read += read;
-            handed.push_back(self.live.outlet.part(&self.lane, part.records).await?);
             if handed.len() > PARTS
                 && let Some(first) = handed.pop_front()
             {
@@ -411,15 +417,15 @@ impl Part<'_> {
 
     async fn hand_over(
         &self,
-        sorted: Sorted,
+        records: Vec<Record>,
         position: &Position,
         finished: bool,
         saved: &mut Option<Instant>,
     ) -> Result<Option<Handed>, Stop> {
         let now = self.live.clock.instant();
-        if !sorted.records.is_empty() {
+        if !records.is_empty() {
             *saved = Some(now);
-            return Ok(Some(self.live.outlet.page(&self.lane, sorted.records, position.clone()).await?));
+            return Ok(Some(self.live.outlet.page(&self.lane, records, position.clone()).await?));
         }
         // Where nothing came and nothing is to be kept, nothing is saved.
         let keeps = self.reading().incremental.is_some() || saved.is_some() || self.name.is_empty();

@@ -58,18 +58,19 @@ impl Tracker {
         self.runs.tell(report);
     }
 
-    pub(super) fn page(&self, read: u64, sorted: &Sorted) {
-        self.part(read, sorted);
+    /// A page that is on its way with so many records.
+    pub(super) fn page(&self, read: u64, sorted: &Sorted, emitted: u64) {
+        self.part(read, sorted, emitted);
         self.tell(|report| report.pages += 1);
     }
 
     /// A part of a page.
-    pub(super) fn part(&self, read: u64, sorted: &Sorted) {
+    pub(super) fn part(&self, read: u64, sorted: &Sorted, emitted: u64) {
         self.tell(|report| {
             report.read += read;
             report.deduped += sorted.deduped;
             report.outside += sorted.outside;
-            report.emitted += sorted.records.len() as u64;
+            report.emitted += emitted;
             for (kind, count) in [
                 ("cursor_missing", sorted.missing_cursor),
                 ("cursor_regressed", sorted.disordered),
