@@ -126,16 +126,20 @@ fn a_browser_that_cannot_reach_the_daemon_comes_back_to_its_own_machine() {
     assert!(!daemon.stderr().contains(code));
 }
 
-#[test]
-fn a_callback_counts_once_and_in_the_browser_that_began_on_any_machine() {
+fn is_refused_in_another_browser(arguments: &[&str]) {
     let server = OAuthServer::start();
     let daemon = Daemon::start(folder(&server, &server.url("/api"), "grant: authorization_code"));
-    let (url, mut command) = connect(&daemon, &["--loopback"]);
+    let (url, mut command) = connect(&daemon, arguments);
     let (_, there, _) = open(&url, None);
     let (_, back, _) = open(&there.unwrap(), None);
     assert_eq!(open(&back.unwrap(), Some("karez_login=somebody-else")).0, 400);
     assert!(!command.wait().unwrap().success());
     assert_eq!(server.counts().token_calls, 0);
+}
+
+#[test]
+fn a_callback_counts_once_and_in_the_browser_that_began_on_any_machine() {
+    is_refused_in_another_browser(&["--loopback"]);
 }
 
 #[test]
@@ -208,14 +212,7 @@ fn nobody_is_asked_to_log_in_where_tokens_come_without() {
 
 #[test]
 fn a_callback_in_another_browser_is_refused() {
-    let server = OAuthServer::start();
-    let daemon = Daemon::start(folder(&server, &server.url("/api"), "grant: authorization_code"));
-    let (url, mut command) = connect(&daemon, &[]);
-    let (_, there, _) = open(&url, None);
-    let (_, back, _) = open(&there.unwrap(), None);
-    assert_eq!(open(&back.unwrap(), Some("karez_login=somebody-else")).0, 400);
-    assert!(!command.wait().unwrap().success());
-    assert_eq!(server.counts().token_calls, 0);
+    is_refused_in_another_browser(&[]);
 }
 
 #[test]

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
 use karez_api::{Body, Clock, Fault, Form, Json, Millis, Record};
 use karez_net::{Connection, Failure, Streamed, Tally, place};
+use memchr::memmem;
 use reqwest::Url;
 
 use super::ask::{Context, Manner, bare};
@@ -246,7 +247,10 @@ impl Fetch<'_> {
     async fn said(&self, body: &Bytes, now: Millis) -> Result<u64, Fault> {
         let Some(on_errors) = self.reading.on_errors else { return Ok(0) };
         // Looked at before anything is missed in the data, and parsed for that only where there is something to see.
-        if ![&b"\"errors\""[..], b"\"throttleStatus\""].iter().any(|word| has(body, word)) {
+        if !["\"errors\"", "\"throttleStatus\""]
+            .iter()
+            .any(|word| memmem::find(body, word.as_bytes()).is_some())
+        {
             return Ok(0);
         }
         let said = graphql::told(on_errors, &as_record(Body::from_bytes(Form::Json, body.clone()), now))?;
@@ -268,16 +272,18 @@ impl Fetch<'_> {
     ///
     /// # Errors
     /// As [`super::page::Paging::next`].
-    pub(super) fn next(
-        &self,
-        token: &Token,
-        page: &Page,
-        n: u64,
-        last: Option<&Record>,
-    ) -> Result<Option<Token>, Fault> {
-        let seen =
-            Seen { envelope: &page.envelope, headers: &page.headers, url: &page.url, records: n, last };
-        let next = self.reading.paging.next(token, &seen)?;
+    pub(super) fn next(&self, token: &Token, page: &Page) -> Result<Option<Token>, Fault> {
+        let paging = &self.reading.paging;
+        let last = page.records.last().filter(|_| paging.needs_last());
+        let last = last.map(|last| as_record(Body::from_tree(last.clone()), self.clock.now()));
+        let seen = Seen {
+            envelope: &page.envelope,
+            headers: &page.headers,
+            url: &page.url,
+            records: page.records.len() as u64,
+            last: last.as_ref(),
+        };
+        let next = paging.next(token, &seen)?;
         Ok(next.map(|token| match token {
             Token::Url(url) => Token::Url(bare(&url, self.own_parameters)),
             other => other,
@@ -288,10 +294,6 @@ impl Fetch<'_> {
 /// No content; or nothing new, for who asked for that by a header of its own.
 fn is_bare(status: StatusCode) -> bool {
     matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
-}
-
-fn has(bytes: &[u8], word: &[u8]) -> bool {
-    bytes.windows(word.len()).any(|window| window == word)
 }
 
 fn ruled(ruling: Ruling, why: String) -> Result<Fetched, NoPage> {

@@ -2,7 +2,6 @@
 //! place is a page and a key for each level, so that a restart goes through what is left and no more than a page besides.
 
 use std::collections::{HashSet, VecDeque};
-use std::time::Duration;
 
 use karez_api::{Body, Condition, Fault, Json, JsonMap, Millis};
 
@@ -250,16 +249,11 @@ impl<'a> Parents<'a> {
                 return Ok(true);
             }
         };
-        let n = page.records.len() as u64;
-        let last = reading.paging.needs_last().then(|| page.records.last().cloned()).flatten();
-        let now = self.live.clock.now();
-        let last = last.map(|last| as_record(Body::from_tree(last), now));
-        let next = fetch.next(&token, &page, n, last.as_ref())?;
+        let next = fetch.next(&token, &page)?;
         frame.pages += 1;
-        frame.used.insert(hash(&serde_json::to_vec(&token).unwrap_or_default()));
+        frame.used.insert(token.hash());
         if let Some(next) = &next
-            && (!frame.used.insert(hash(&serde_json::to_vec(next).unwrap_or_default()))
-                || frame.pages >= reading.max_pages)
+            && (!frame.used.insert(next.hash()) || frame.pages >= reading.max_pages)
         {
             let message = format!(
                 "{}: the answer to page {} names a page that was read already, or there are too many",
@@ -268,7 +262,7 @@ impl<'a> Parents<'a> {
             return Err(Fault::service(message).with_code("page_cycle").into());
         }
         let items = match self.meant.as_mut().filter(|_| depth == 1) {
-            Some(meant) => meant.changed(reading, page.records, now)?,
+            Some(meant) => meant.changed(reading, page.records, self.live.clock.now())?,
             None => page.records,
         };
         frame.items = items.into();
@@ -291,8 +285,7 @@ pub(super) struct Meant {
 
 impl Meant {
     fn changed(&mut self, reading: &Reading, items: Vec<Json>, now: Millis) -> Result<Vec<Json>, Fault> {
-        let lookback =
-            reading.incremental.as_ref().map_or(Duration::ZERO, |incremental| incremental.lookback);
+        let lookback = reading.lookback();
         let window = Window { mark: self.mark.as_ref(), order: Order::None, filters: true, lookback };
         let common = Common { source: "parents".into(), base: String::new(), extra: JsonMap::new() };
         let sorted = reading.identity.sort(items, &common, &window, &mut self.open, now)?;

@@ -15,13 +15,11 @@ use super::cursor::Point;
 use super::fetch::{Fetch, Fetched, Long, NoPage, Page};
 use super::live::{Live, Stop};
 use super::outlet::Handed;
-use super::records::{Common, Sorted, Window, hash};
+use super::records::{Common, Sorted, Window};
 use super::spec::Order;
 use super::state::{Mark, Open, PartState, RunState, State, Token};
 use super::stream::{Reading, Stream};
 use super::tracker::Tracker;
-use crate::http::as_record;
-use karez_api::Body;
 
 /// Positions of pages that bring nothing are saved this often.
 const SAVE_EVERY: Duration = Duration::from_secs(1);
@@ -235,9 +233,7 @@ impl Part<'_> {
         if page.partial > 0 {
             self.tracker.count("graphql_errors", page.partial);
         }
-        let last = self.reading().paging.needs_last().then(|| page.records.last().cloned()).flatten();
-        let last = last.map(|last| as_record(Body::from_tree(last), now));
-        let mut next = fetch.next(&open.token, &page, read, last.as_ref())?;
+        let mut next = fetch.next(&open.token, &page)?;
         self.cap(open, &page.headers, run);
         let window = self.window(mark);
         let sorted = self.reading().identity.sort(page.records, common, &window, open, now)?;
@@ -304,7 +300,7 @@ impl Part<'_> {
             mark,
             order: incremental.map_or(Order::None, |incremental| incremental.order),
             filters: incremental.is_some_and(|incremental| incremental.filters),
-            lookback: incremental.map_or(Duration::ZERO, |incremental| incremental.lookback),
+            lookback: self.reading().lookback(),
         }
     }
 
@@ -322,10 +318,8 @@ impl Part<'_> {
                 let message = format!("{} has more than {} pages (`max_pages`)", self.lane.0, open.pages);
                 return Err(Fault::service(message).with_code("max_pages"));
             }
-            let written = serde_json::to_vec(&token).unwrap_or_default();
-            let here = serde_json::to_vec(&open.token).unwrap_or_default();
-            used.insert(hash(&here));
-            let named = hash(&written);
+            used.insert(open.token.hash());
+            let named = token.hash();
             if !used.insert(named) || open.cycle == Some(named) {
                 open.cycle = Some(named);
                 let message = format!(

@@ -212,10 +212,7 @@ impl Reading<'_> {
         let incremental = self.live.streams.all[*index].reading.incremental.as_ref()?;
         let run = self.with_run(|run| run.clone());
         let mark = state.mark(&run);
-        let from = match &mark {
-            Some(mark) => Some(incremental.behind(&mark.at)),
-            None => run.to.as_ref().and_then(|to| incremental.beginning(to)),
-        };
+        let from = incremental.from(mark.as_ref(), &run);
         let to = run.to.filter(|_| incremental.format.is_time());
         let cap = to.as_ref().map(|to| to.minus(incremental.safety_lag));
         Some(Meant { open: Open { from, to, cap, ..Open::default() }, mark })
@@ -224,8 +221,7 @@ impl Reading<'_> {
     fn parents_read(&self, before: PartState, meant: Option<Meant>) -> PartState {
         let Some(meant) = meant else { return before };
         let Parent::Stream { index, .. } = &self.stream.parent else { return before };
-        let lookback = self.live.streams.all[*index].reading.incremental.as_ref();
-        let lookback = lookback.map_or(Duration::ZERO, |incremental| incremental.lookback);
+        let lookback = self.live.streams.all[*index].reading.lookback();
         let run = self.with_run(|run| run.number);
         PartState { run, mark: meant.open.mark(meant.mark.clone(), lookback), before: meant.mark, open: None }
     }

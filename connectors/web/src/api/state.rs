@@ -149,6 +149,13 @@ pub(super) enum Token {
     Url(String),
 }
 
+impl Token {
+    /// What tells one page from another.
+    pub(super) fn hash(&self) -> u64 {
+        super::records::hash(&serde_json::to_vec(self).unwrap_or_default())
+    }
+}
+
 /// Identities of records by where they stand.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Known(BTreeSet<(Point, u64)>);

@@ -60,13 +60,17 @@ impl Tracker {
 
     /// A page that is on its way with so many records.
     pub(super) fn page(&self, read: u64, sorted: &Sorted, emitted: u64) {
-        self.part(read, sorted, emitted);
-        self.tell(|report| report.pages += 1);
+        self.count_records(1, read, sorted, emitted);
     }
 
     /// A part of a page.
     pub(super) fn part(&self, read: u64, sorted: &Sorted, emitted: u64) {
+        self.count_records(0, read, sorted, emitted);
+    }
+
+    fn count_records(&self, pages: u64, read: u64, sorted: &Sorted, emitted: u64) {
         self.tell(|report| {
+            report.pages += pages;
             report.read += read;
             report.deduped += sorted.deduped;
             report.outside += sorted.outside;

@@ -1,6 +1,8 @@
 //! Where a run begins, how its time is cut into windows, and what a request is told of one. Pure, so that what will be
 //! read can be said before anything is asked.
 
+use std::time::Duration;
+
 use karez_api::Json;
 
 use super::ask::Context;
@@ -10,16 +12,18 @@ use super::state::{Mark, Open, RunState, Token};
 use super::stream::{Incremental, Reading};
 
 impl Reading {
+    /// How far before a mark is read again.
+    pub(super) fn lookback(&self) -> Duration {
+        self.incremental.as_ref().map_or(Duration::ZERO, |incremental| incremental.lookback)
+    }
+
     /// The first window of a run.
     pub(super) fn begin(&self, mark: Option<&Mark>, run: &RunState) -> Open {
         let token = self.paging.first();
         let Some(incremental) = &self.incremental else {
             return Open { token, ..Open::default() };
         };
-        let from = match mark {
-            Some(mark) => Some(incremental.behind(&mark.at)),
-            None => run.to.as_ref().and_then(|to| incremental.beginning(to)),
-        };
+        let from = incremental.from(mark, run);
         let to = incremental.end_of(from.as_ref(), run);
         Open { from, to, token, ..Open::default() }
     }
@@ -65,6 +69,14 @@ impl Reading {
 }
 
 impl Incremental {
+    /// Where a run begins to read.
+    pub(super) fn from(&self, mark: Option<&Mark>, run: &RunState) -> Option<Point> {
+        match mark {
+            Some(mark) => Some(self.behind(&mark.at)),
+            None => run.to.as_ref().and_then(|to| self.beginning(to)),
+        }
+    }
+
     /// Whether the far end may not keep any more what changed since then.
     pub(super) fn forgets(&self, mark: &Mark, run: &RunState) -> bool {
         let oldest = self.retention.zip(run.to.as_ref()).map(|(retention, to)| to.minus(retention));
