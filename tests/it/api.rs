@@ -4,6 +4,7 @@
 mod forms;
 mod increments;
 mod kills;
+mod lookups;
 mod pages;
 mod partitions;
 mod reports;

@@ -5,7 +5,7 @@
 //! |---|---|
 //! | `/STYLE/COLLECTION?limit=` | a collection, paged in one of the styles of [`Style`] |
 //! | `/STYLE/COLLECTION/N/COLLECTION` | those whose `parent` is N |
-//! | `/FORM/…` | the same, not paged: `ndjson`, `csv`, `xml`, `gzip` (the body is a gzip file), `encoded` (gzip under `Content-Encoding`) |
+//! | `/FORM/…` | the same, not paged: `list` (`{count, items}`), `ndjson`, `csv`, `xml`, `gzip` (the body is a gzip file), `encoded` (gzip under `Content-Encoding`) |
 //! | `/reports` | `POST` makes one, `GET /reports/ID` tells of it, `GET /reports/ID/file` is its CSV, `DELETE` aborts it |
 //! | `/graphql` | `POST`: a Relay connection at `data.COLLECTION`, with what it costs |
 //!

@@ -162,6 +162,12 @@ impl Connection {
         self.checked.spec()
     }
 
+    /// Most bytes of an answer, where a request does not say otherwise.
+    #[must_use]
+    pub fn max_response(&self) -> u64 {
+        self.layers.limit.try_into().unwrap_or(u64::MAX)
+    }
+
     /// The address of a path, which may have a query. A whole address is fine where it has the connection's origin.
     ///
     /// # Errors

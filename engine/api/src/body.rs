@@ -58,6 +58,33 @@ impl Body {
         self.0.tree.get_or_init(|| self.parse()).as_ref()
     }
 
+    /// Whether it has a tree, told without making one.
+    ///
+    /// # Errors
+    /// As [`Body::tree`].
+    pub fn verify(&self) -> Result<(), JsonError> {
+        match (self.0.tree.get(), self.0.form, self.0.bytes.get()) {
+            (Some(tree), ..) => tree.as_ref().map(drop).map_err(Clone::clone),
+            (None, Form::Json, Some(bytes)) => json::verify(bytes),
+            _ => self.tree().map(drop).map_err(Clone::clone),
+        }
+    }
+
+    /// The values of these fields, where it is an object that has them; no tree is made for them.
+    #[must_use]
+    pub fn members(&self, names: &[String]) -> Vec<Option<Json>> {
+        match (self.0.tree.get(), self.0.form, self.0.bytes.get()) {
+            (None, Form::Json, Some(bytes)) => json::members(bytes, names),
+            _ => {
+                let fields = self.tree().ok().and_then(Json::as_object);
+                names
+                    .iter()
+                    .map(|name| fields.and_then(|fields| json::field(fields, name)).cloned())
+                    .collect()
+            }
+        }
+    }
+
     fn parse(&self) -> Result<Json, JsonError> {
         // A body without bytes was made from a tree, so this never sees an absent one.
         let bytes = self.0.bytes.get().map_or(&[][..], |bytes| bytes);
@@ -109,6 +136,13 @@ impl Body {
             Some(bytes) => bytes.len(),
             None => self.0.tree.get().and_then(|tree| tree.as_ref().ok()).map_or(0, tree_weight),
         }
+    }
+
+    /// How long its text is; estimated for a tree that was not encoded yet.
+    #[must_use]
+    pub fn length(&self) -> usize {
+        // A tree weighs about eight times its text.
+        self.0.bytes.get().map_or_else(|| self.weight() / 8, Bytes::len)
     }
 
     /// The tree by value: taken where this is the last owner, else cloned.

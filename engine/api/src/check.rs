@@ -34,8 +34,23 @@ pub trait Reuse {
     fn schema(&self, name_or_path: &str) -> Result<Json, String>;
     /// A mapping of a shared file.
     fn mapping(&self, name: &str) -> Option<Json>;
+    /// The sources of the same pipeline.
+    fn sources(&self) -> Vec<Neighbour> {
+        Vec::new()
+    }
     /// All names of a kind (`connections`, `schemas`, `mappings`), for suggestions.
     fn names(&self, kind: &str) -> Vec<String>;
+}
+
+/// A source, for another node of its pipeline.
+#[derive(Debug, Clone)]
+pub struct Neighbour {
+    pub name: String,
+    /// The component's type.
+    pub kind: &'static str,
+    /// Where its settings stand in the file.
+    pub at: Path,
+    pub settings: Json,
 }
 
 /// The context of one node's check. Problems are collected; a check that reported an error yields no plan.

@@ -33,15 +33,15 @@ pub mod suggest;
 mod vault;
 
 pub use body::{Body, Form};
-pub use check::{Checker, Reuse, Scope};
+pub use check::{Checker, Neighbour, Reuse, Scope};
 pub use expression::{Condition, Escape, Evaluate, Expressions, Place, Put, Text, Value, constant};
 pub use fault::{Class, Fault};
 pub use id::RecordId;
 pub use intake::{
     Accepted, Diagnosis, Endpoint, Fate, Incoming, Ingress, Intake, Mount, RequestHead, Response, Wanted,
 };
-pub use json::{JsonError, MAX_DEPTH, field, parse as parse_json};
-pub use meta::{Meta, MetaFault, Millis, Signature};
+pub use json::{JsonError, MAX_DEPTH, field, parse as parse_json, verify as verify_json};
+pub use meta::{Extra, Meta, MetaFault, Millis, Signature};
 pub use plan::{
     Act, Asking, Backoff, BatchPlan, Dedup, DedupScope, InFlight, Input, OnError, OnFailure, PipelinePlan,
     RateLimit, RecordedRun, Retry, SinkNode, SourceNode, StepNode, Test, Unrouted, Upstream,

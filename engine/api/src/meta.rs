@@ -1,6 +1,7 @@
 //! What is known of a record beside its body.
 
-use std::sync::Arc;
+use std::ops::{Deref, DerefMut};
+use std::sync::{Arc, LazyLock};
 
 use http::HeaderMap;
 
@@ -35,8 +36,8 @@ pub struct Meta {
     pub file: Option<Arc<str>>,
     /// From 1.
     pub line: Option<u64>,
-    /// What `set_meta` wrote.
-    pub extra: JsonMap,
+    /// What its source says of it beside these, and what `set_meta` wrote.
+    pub extra: Extra,
     /// Why the record is on a failure path.
     pub error: Option<Arc<MetaFault>>,
 }
@@ -59,9 +60,33 @@ impl Meta {
             topic: None,
             file: None,
             line: None,
-            extra: JsonMap::new(),
+            extra: Extra::default(),
             error: None,
         }
+    }
+}
+
+/// Metadata under names of its own; clones share it until one is changed.
+#[derive(Debug, Clone, Default)]
+pub struct Extra(Option<Arc<JsonMap>>);
+
+impl Deref for Extra {
+    type Target = JsonMap;
+    fn deref(&self) -> &JsonMap {
+        static NOTHING: LazyLock<JsonMap> = LazyLock::new(JsonMap::new);
+        self.0.as_deref().unwrap_or_else(|| &NOTHING)
+    }
+}
+
+impl DerefMut for Extra {
+    fn deref_mut(&mut self) -> &mut JsonMap {
+        Arc::make_mut(self.0.get_or_insert_default())
+    }
+}
+
+impl From<JsonMap> for Extra {
+    fn from(fields: JsonMap) -> Self {
+        Self((!fields.is_empty()).then(|| Arc::new(fields)))
     }
 }
 

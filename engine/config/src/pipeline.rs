@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
-use karez_api::{Expressions, InFlight, Json, Path, PipelinePlan, Problem, Role, Unrouted};
+use karez_api::{Expressions, InFlight, Json, Neighbour, Path, PipelinePlan, Problem, Role, Unrouted};
 
 use crate::build::{Builder, Ties};
 use crate::engine_keys::{InFlightKeys, TopKeys, UnroutedKey};
@@ -51,6 +51,7 @@ pub(crate) fn examine(kit: &Kit<'_>, name: String, mut sheet: Sheet) -> Examined
         files: kit.files,
         file: &kit.files[file].path,
         taken: RefCell::default(),
+        sources: RefCell::default(),
         bad: Cell::new(false),
     };
     let mut vars = kit.shared.vars();
@@ -133,6 +134,7 @@ fn build_all(
     let n_sources = nodes.iter().filter(|node| node.role == Role::Source).count();
     let mut limit = None;
     let clean: Vec<bool> = nodes.iter().map(|node| builder.check_schemas(sheet, node)).collect();
+    builder.lookups.sources.replace(nodes.iter().filter_map(|node| neighbour(sheet, node)).collect());
     for ((node, inherited), clean) in nodes.iter().zip(inherited).zip(clean) {
         let inherited_failure = inherited.contains(&"on_failure");
         match node.role {
@@ -163,6 +165,17 @@ fn build_all(
         }
     }
     (parts, limit)
+}
+
+/// A source as other nodes see it.
+fn neighbour(sheet: &Sheet, node: &Node<'_>) -> Option<Neighbour> {
+    let settings = sheet.get(&node.settings).filter(|_| node.role == Role::Source)?.clone();
+    Some(Neighbour {
+        name: node.name.clone(),
+        kind: node.component.name,
+        at: node.settings.clone(),
+        settings,
+    })
 }
 
 fn vertex<T>(node: &Node<'_>, built: Option<T>, ties: Ties, inherited_failure: bool) -> Vertex<T> {

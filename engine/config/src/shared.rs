@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 
-use karez_api::{Json, JsonMap, Path, Problem, Reuse, Role};
+use karez_api::{Json, JsonMap, Neighbour, Path, Problem, Reuse, Role};
 
 use crate::engine_keys::of_role;
 use crate::files::Desk;
@@ -258,6 +258,8 @@ pub(crate) struct Lookups<'a> {
     /// The pipeline's own file.
     pub(crate) file: &'a str,
     pub(crate) taken: RefCell<Vec<(String, Json)>>,
+    /// The pipeline's sources.
+    pub(crate) sources: RefCell<Vec<Neighbour>>,
     /// Something that was taken is in error.
     pub(crate) bad: Cell<bool>,
 }
@@ -318,6 +320,12 @@ impl Reuse for Lookups<'_> {
         };
         self.remember("schemas", name, &schema);
         Ok(schema)
+    }
+
+    fn sources(&self) -> Vec<Neighbour> {
+        let sources = self.sources.borrow().clone();
+        sources.iter().for_each(|source| self.remember("sources", &source.name, &source.settings));
+        sources
     }
 
     fn names(&self, kind: &str) -> Vec<String> {

@@ -47,13 +47,14 @@ impl Parts {
         taps: &Arc<Taps>,
         tasks: &TaskGroup,
     ) -> Self {
+        let steps = !plan.steps.is_empty();
         let graph = Arc::new(Graph::new(&mut plan, Arc::clone(taps)));
         let name = Arc::clone(&plan.name);
         let sources = (0_u16..)
             .zip(plan.sources)
             .map(|(n, node)| SourcePart {
                 intake: Arc::new(JournalIntake {
-                    prepare: Arc::new(Prepare::new(&name, n, &node, Arc::clone(counters))),
+                    prepare: Arc::new(Prepare::new(&name, n, &node, steps, Arc::clone(counters))),
                     stream: StreamName { pipeline: Arc::clone(&name), source: Arc::clone(&node.name) },
                     events: Arc::clone(&services.events),
                     clock: Arc::clone(&services.clock),

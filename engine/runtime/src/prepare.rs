@@ -25,6 +25,8 @@ pub(crate) struct Prepare {
     dedup: Option<Dedup>,
     dedup_scope: Arc<str>,
     order_by: Option<Value>,
+    /// Records are looked into on their way, so that it is not in vain to parse them here.
+    looked_into: bool,
     /// Records are split, identified and deduplicated before they are journaled.
     pub(crate) journaled: bool,
     counters: Arc<Counters>,
@@ -37,11 +39,19 @@ pub(crate) struct Prepared {
 }
 
 impl Prepare {
-    pub(crate) fn new(pipeline: &Arc<str>, index: u16, node: &SourceNode, counters: Arc<Counters>) -> Self {
+    /// The preparation of the `index`-th source of a pipeline; whether its records come into `steps`.
+    pub(crate) fn new(
+        pipeline: &Arc<str>,
+        index: u16,
+        node: &SourceNode,
+        steps: bool,
+        counters: Arc<Counters>,
+    ) -> Self {
         let dedup_scope = match node.dedup.as_ref().map(|dedup| dedup.scope) {
             Some(DedupScope::Pipeline) => Arc::clone(pipeline),
             _ => format!("{pipeline}/{}", node.name).into(),
         };
+        let own = [&node.split, &node.id, &node.order_by].into_iter().any(Option::is_some);
         Self {
             name: Arc::clone(&node.name),
             index,
@@ -51,6 +61,7 @@ impl Prepare {
             dedup: node.dedup.clone(),
             dedup_scope,
             order_by: node.order_by.clone(),
+            looked_into: steps || own || node.dedup.is_some(),
             journaled: node.journal,
             counters,
         }
@@ -85,10 +96,11 @@ impl Prepare {
         if let Some(error) = &record.meta().error {
             return Err(Fault::new(error.class, error.code.to_string(), &error.message));
         }
-        if record.body().form() != Form::Opaque {
-            record.body().tree().map_err(undecodable)?;
+        match record.body().form() {
+            Form::Opaque => Ok(()),
+            _ if self.looked_into => record.body().tree().map(drop).map_err(undecodable),
+            _ => record.body().verify().map_err(|error| undecodable(&error)),
         }
-        Ok(())
     }
 
     fn one(&self, record: Record) -> Result<Prepared, Fault> {

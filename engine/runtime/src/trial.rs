@@ -83,7 +83,7 @@ impl Trial {
             .map(|(n, node)| {
                 // Cases give decoded records of any source: all are prepared when they enter.
                 node.journal = false;
-                Prepare::new(&plan.name, n, node, Arc::clone(&counters))
+                Prepare::new(&plan.name, n, node, true, Arc::clone(&counters))
             })
             .collect();
         let graph = Graph::new(&mut plan, Arc::new(Taps::default()));

@@ -57,7 +57,7 @@ pub(crate) fn encode(out: &mut Vec<u8>, record: &Record) {
         put_varint(out, number);
     }
     if !meta.extra.is_empty() {
-        put_bytes(out, &serde_json::to_vec(&meta.extra).unwrap_or_default());
+        put_bytes(out, &serde_json::to_vec(&*meta.extra).unwrap_or_default());
     }
     if let Some(error) = &meta.error {
         put_error(out, error);
@@ -187,7 +187,7 @@ fn take_meta(reader: &mut Reader<'_>) -> Option<Meta> {
         }
     }
     if has(EXTRA) {
-        meta.extra = serde_json::from_slice(reader.bytes()?).ok()?;
+        meta.extra = serde_json::from_slice::<karez_api::JsonMap>(reader.bytes()?).ok()?.into();
     }
     if has(ERROR) {
         meta.error = Some(Arc::new(take_error(reader)?));

@@ -87,8 +87,8 @@ fn a_body_that_is_cut_or_not_of_its_form_is_an_error_and_yields_nothing() {
 }
 
 /// An answer of many megabytes, which is read while it comes.
-fn long() -> ApiServer {
-    let api = ApiServer::with(60_000);
+fn long(records: u64) -> ApiServer {
+    let api = ApiServer::with(records);
     // As slow as a report may be.
     api.pour(Duration::from_millis(20));
     api
@@ -96,11 +96,13 @@ fn long() -> ApiServer {
 
 #[test]
 fn a_long_answer_is_read_while_it_comes_and_written_once_though_the_process_is_killed_in_the_middle() {
-    for (form, keys) in [
-        ("ndjson", "path: /ndjson/records\nformat: ndjson\nkey: [id]"),
-        ("csv", "path: /csv/records\nformat: csv\nkey: [id]"),
+    for (form, keys, records, requests) in [
+        ("ndjson", "path: /ndjson/records\nformat: ndjson\nkey: [id]", 60_000, 1),
+        ("csv", "path: /csv/records\nformat: csv\nkey: [id]", 60_000, 1),
+        // That it is too long to be held is seen by the first request of a process.
+        ("json", "path: /list/records\nrecords: $.items\nkey: [id]", 120_000, 2),
     ] {
-        let api = long();
+        let api = long(records);
         let cast = to_file("api", keys, QUICK).replace("sink:", "steps:\n  - cast: {id: integer}\nsink:");
         let mut daemon = Daemon::start(folder(&api).with("api", &cast));
         for kill in 1..=2 {
@@ -110,16 +112,16 @@ fn a_long_answer_is_read_while_it_comes_and_written_once_though_the_process_is_k
             daemon.kill();
             daemon.restart();
         }
-        eventually("all of it arrives", || numbers(&daemon, "api").len() >= 60_000);
+        eventually("all of it arrives", || numbers(&daemon, "api").len() as u64 >= records);
         daemon.drained("api");
-        assert!(numbers(&daemon, "api").into_iter().eq(1..=60_000), "{form}");
-        assert_eq!(api.seen().len(), 3, "{form}");
+        assert!(numbers(&daemon, "api").into_iter().eq(1..=records), "{form}");
+        assert_eq!(api.seen().len(), 3 * requests, "{form}");
     }
 }
 
 #[test]
 fn a_long_answer_that_breaks_off_is_read_again_and_nothing_is_written_twice() {
-    let api = long();
+    let api = long(60_000);
     api.trouble(|asked| (asked.nth < 2).then_some(Trouble::Truncated));
     let keys = "path: /ndjson/records\nformat: ndjson\nkey: [id]";
     let daemon = Daemon::start(folder(&api).with("api", &to_file("api", keys, QUICK)));

@@ -106,6 +106,7 @@ pub(super) fn answer(data: &Data, seen: &Seen, style: &str, place: &[&str]) -> P
             let lines: String = all.iter().map(|body| format!("{body}\n")).collect();
             Page::new(200, "application/x-ndjson", lines)
         }
+        "list" => Page::json(200, &json!({"count": all.len(), "items": all})),
         "csv" => Page::new(200, "text/csv", csv(&items)),
         "xml" => Page::new(200, "application/xml", xml(&items)),
         "gzip" => Page::new(200, "application/octet-stream", gzip(&list())),

@@ -2,16 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use karez_api::{Checker, Json, Path, Problem, SourcePlan, SourceSpec, suggest};
 
 use super::ask::{Api, Ask, Asked};
 use super::changes;
-use super::decode::{Decoder, Format};
+use super::decode::{Decoder, Format, names_of};
 use super::page::Paging;
 use super::plan::Plan;
-use super::records::Identity;
+use super::records::{Cursor, Identity};
 use super::rules::Judge;
 use super::spec::{ApiSpec, CallSpec, JobSpec, Shared, StreamSpec};
 use super::stream::{Job, Parent, Reading, Stream, Streams};
@@ -30,8 +31,13 @@ impl SourceSpec for ApiSpec {
         "Reads an API: page by page, what is new since the last run, resumed at the page.";
 
     fn check(self, cx: &Checker<'_>) -> Option<Box<dyn SourcePlan>> {
-        let streams = check(cx, Kind::Http, self.shared, self.single)?;
-        Some(Box::new(Plan(Arc::new(streams))))
+        Some(Box::new(Plan(Arc::new(self.streams(cx)?))))
+    }
+}
+
+impl ApiSpec {
+    pub(super) fn streams(self, cx: &Checker<'_>) -> Option<Streams> {
+        check(cx, Kind::Http, self.shared, self.single)
     }
 }
 
@@ -170,7 +176,8 @@ fn reading(cx: &Checker<'_>, at: &Path, api: &Api, spec: &StreamSpec) -> Option<
         None => Some(None),
         Some(incremental) => {
             let at = at.field("incremental").field("cursor");
-            cx.value(&at, &incremental.cursor).map(Some)
+            let way = incremental.cursor.as_str().and_then(names_of);
+            cx.value(&at, &incremental.cursor).map(|pick| Some((pick, way)))
         }
     };
     let judge = Judge::check(cx, &at.field("errors"), &spec.errors);
@@ -191,18 +198,20 @@ fn reading(cx: &Checker<'_>, at: &Path, api: &Api, spec: &StreamSpec) -> Option<
     };
     let incremental = incremental?;
     changes::warn_of_shifts(cx, at, spec);
-    let cursor = cursor?.zip(incremental.as_ref().map(|incremental| incremental.format.clone()));
+    let cursor = cursor?.zip(incremental.as_ref());
+    let cursor = cursor.map(|((pick, way), incremental)| Cursor::new(pick, way, incremental.format.clone()));
     Some(Reading {
         ask: ask?,
         decoder: decoder?,
         max_pages: spec.max_pages.unwrap_or(MAX_PAGES).max(1),
-        identity: Identity { key: spec.key.clone(), cursor },
+        identity: Identity::new(&spec.key, cursor),
         incremental,
         judge: judge?,
         expect: spec.expect.clone(),
         job: job?,
         told: Told::of(spec, &api.prefix),
         on_errors: spec.on_errors,
+        long: AtomicBool::new(false),
         paging,
     })
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
 use karez_api::{Body, Clock, Fault, Form, Json, Millis, Record};
-use karez_net::{Connection, Failure, Streamed, Tally, place};
+use karez_net::{Connection, Failure, Response, Reuse, Streamed, Tally, place};
 use memchr::memmem;
 use reqwest::Url;
 
@@ -19,6 +19,9 @@ use super::state::Token;
 use super::stream::Reading;
 use crate::http::as_record;
 
+/// Longest JSON answer that is held as a whole where it could be read while it comes, in bytes.
+const HELD: u64 = 8 << 20;
+
 /// What a page is fetched with.
 pub(super) struct Fetch<'a> {
     pub(super) reading: &'a Reading,
@@ -27,6 +30,7 @@ pub(super) struct Fetch<'a> {
     pub(super) tally: &'a Arc<Tally>,
     /// Query parameters that are not saved.
     pub(super) own_parameters: &'a [String],
+    pub(super) reuse: Reuse,
 }
 
 /// What came of asking for a page.
@@ -41,7 +45,7 @@ pub(super) enum Fetched {
 
 /// A page as it came.
 pub(super) struct Page {
-    pub(super) records: Vec<Json>,
+    pub(super) records: Vec<Body>,
     pub(super) envelope: Record,
     pub(super) headers: HeaderMap,
     pub(super) url: Url,
@@ -66,7 +70,7 @@ impl Long {
     ///
     /// # Errors
     /// It broke off, or is not what it should be.
-    pub(super) async fn next(&mut self) -> Result<Option<Vec<Json>>, Fault> {
+    pub(super) async fn next(&mut self) -> Result<Option<Vec<Body>>, Fault> {
         if self.ended {
             return Ok(None);
         }
@@ -76,7 +80,14 @@ impl Long {
     }
 }
 
+/// What came of asking for an answer as a whole.
+enum Whole {
+    Answer(Response),
+    Fetched(Fetched),
+}
+
 /// Where a request went, for messages.
+#[derive(Clone)]
 struct To {
     method: Method,
     url: Url,
@@ -95,7 +106,7 @@ impl To {
 /// Why there is no page.
 pub(super) struct NoPage {
     pub(super) fault: Fault,
-    status: Option<StatusCode>,
+    pub(super) status: Option<StatusCode>,
 }
 
 impl NoPage {
@@ -154,11 +165,11 @@ impl Fetch<'_> {
         if self.reading.paging.is_single()
             && let Some(rows) = self.reading.decoder.lines()
         {
-            return self.begin(request, to, rows, now).await;
+            return self.begin(request, &to, rows, now).await;
         }
-        let answer = match self.connection.call(request).await {
-            Ok(answer) => answer,
-            Err(failure) => return self.failed(&failure, now),
+        let answer = match self.whole(request, &to, now).await? {
+            Whole::Answer(answer) => answer,
+            Whole::Fetched(fetched) => return Ok(fetched),
         };
         if is_bare(answer.status) && answer.body.is_empty() {
             return self.bare(answer.status, &answer.headers, &to, now);
@@ -187,6 +198,34 @@ impl Fetch<'_> {
         }
     }
 
+    /// An answer as a whole, or what else is made of it: one that is too long to be held is read while it comes.
+    async fn whole(&self, mut request: karez_net::Request, to: &To, now: Millis) -> Result<Whole, NoPage> {
+        let reading = self.reading;
+        let apart = reading.paging.is_single() && reading.on_errors.is_none();
+        let rows = || reading.decoder.pieces().filter(|_| apart && self.connection.max_response() > HELD);
+        let Some(rows) = rows() else {
+            return self.answered(self.connection.call(request).await, now);
+        };
+        if !reading.long.load(Relaxed) {
+            let asked = karez_net::Request { max_response: Some(HELD), ..request.clone() };
+            match self.connection.call(asked).await {
+                Err(failure) if failure.fault.code() == "response_too_large" => {}
+                other => return self.answered(other, now),
+            }
+            reading.long.store(true, Relaxed);
+            // It was not taken: that it comes is another try.
+            request.reuse = Reuse::Never;
+        }
+        self.begin(request, to, rows, now).await.map(Whole::Fetched)
+    }
+
+    fn answered(&self, called: Result<Response, Failure>, now: Millis) -> Result<Whole, NoPage> {
+        match called {
+            Ok(answer) => Ok(Whole::Answer(answer)),
+            Err(failure) => self.failed(&failure, now).map(Whole::Fetched),
+        }
+    }
+
     async fn request(
         &self,
         context: &Context,
@@ -208,14 +247,16 @@ impl Fetch<'_> {
             tally: Arc::clone(self.tally),
         };
         let seen_by = context.record(token, size, now);
-        reading.ask.made(self.connection, &seen_by, &reading.puts(token, size), whole, &manner).await
+        let puts = reading.puts(token, size);
+        let request = reading.ask.made(self.connection, &seen_by, &puts, whole, &manner).await?;
+        Ok(karez_net::Request { reuse: self.reuse.clone(), ..request })
     }
 
     /// An answer that is rows and nothing else is read while it comes, whatever its length.
     async fn begin(
         &self,
         request: karez_net::Request,
-        to: To,
+        to: &To,
         rows: Rows,
         now: Millis,
     ) -> Result<Fetched, NoPage> {
@@ -224,13 +265,13 @@ impl Fetch<'_> {
             Err(failure) => return self.failed(&failure, now),
         };
         if is_bare(streamed.status) {
-            return self.bare(streamed.status, &streamed.headers, &to, now);
+            return self.bare(streamed.status, &streamed.headers, to, now);
         }
         let nothing = envelope(Json::Null, now);
         let ruling = self.reading.judge.of_answer(streamed.status, &streamed.headers, &nothing);
         match ruling.map_err(|fault| to.told(&fault))? {
             Some(ruling) => ruled(ruling, to.answered(streamed.status)),
-            None => Ok(Fetched::Long(Box::new(Long { streamed, rows, to, ended: false }))),
+            None => Ok(Fetched::Long(Box::new(Long { streamed, rows, to: to.clone(), ended: false }))),
         }
     }
 
@@ -275,7 +316,7 @@ impl Fetch<'_> {
     pub(super) fn next(&self, token: &Token, page: &Page) -> Result<Option<Token>, Fault> {
         let paging = &self.reading.paging;
         let last = page.records.last().filter(|_| paging.needs_last());
-        let last = last.map(|last| as_record(Body::from_tree(last.clone()), self.clock.now()));
+        let last = last.map(|last| as_record(last.clone(), self.clock.now()));
         let seen = Seen {
             envelope: &page.envelope,
             headers: &page.headers,

@@ -13,6 +13,7 @@ use serde_json::json;
 use super::check::{self, Kind};
 use super::plan::Plan;
 use super::spec::{ExpectSpec, IncrementalSpec, PageSpec, RuleSpec, Shared, StreamSpec, apart, together};
+use super::stream::Streams;
 
 /// What a GraphQL server answers with, best first (GraphQL over HTTP, §4).
 pub(super) const ACCEPTS: &[&str] = &["application/graphql-response+json", "application/json"];
@@ -122,13 +123,18 @@ impl SourceSpec for GraphqlSpec {
     const SUMMARY: &'static str = "Reads a GraphQL API: page by page, what is new since the last run.";
 
     fn check(self, cx: &Checker<'_>) -> Option<Box<dyn SourcePlan>> {
+        Some(Box::new(Plan(Arc::new(self.streams(cx)?))))
+    }
+}
+
+impl GraphqlSpec {
+    pub(super) fn streams(self, cx: &Checker<'_>) -> Option<Streams> {
         let own_address = self.shared.url.is_some();
         let translated = |query: QuerySpec| query.stream(own_address);
         let Shared { url, connection, allow_private, streams, emit, parallel } = self.shared;
         let streams = streams.into_iter().map(|(name, query)| (name, translated(query))).collect();
         let shared = Shared { url, connection, allow_private, streams, emit, parallel };
-        let streams = check::check(cx, Kind::Graphql, shared, translated(self.single))?;
-        Some(Box::new(Plan(Arc::new(streams))))
+        check::check(cx, Kind::Graphql, shared, translated(self.single))
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use karez_api::{Clock, Fault, Lane, Position, Runs, Timetable};
-use karez_net::{Connection, Tally};
+use karez_net::{Connection, Reuse, Tally};
 
 use super::fetch::Fetch;
 use super::outlet::{Closed, Outlet};
@@ -52,6 +52,7 @@ impl Live {
             clock: &*self.clock,
             tally,
             own_parameters: &self.streams.own_parameters,
+            reuse: Reuse::Connection,
         }
     }
 

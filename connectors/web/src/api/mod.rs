@@ -14,6 +14,7 @@ mod graphql;
 mod job;
 mod link;
 mod live;
+mod lookup;
 mod outlet;
 mod page;
 mod parents;
@@ -29,6 +30,7 @@ mod told;
 mod tracker;
 mod window;
 
-pub(crate) use decode::{Decoder, Format};
+pub(crate) use decode::{Decoder, Format, trees};
 pub(crate) use graphql::GraphqlSpec;
+pub(crate) use lookup::Lookup;
 pub(crate) use spec::ApiSpec;

@@ -149,13 +149,12 @@ impl Ack for PageAck {
 fn cut(records: Vec<Record>) -> Vec<Vec<Record>> {
     let (mut batches, mut batch, mut bytes) = (Vec::new(), Vec::new(), 0);
     for record in records {
-        // A tree weighs about eight times its text.
-        let weight = record.body().weight() / 8;
-        if !batch.is_empty() && (batch.len() == LARGEST_BATCH || bytes + weight > LARGEST_BATCH_BYTES) {
+        let length = record.body().length();
+        if !batch.is_empty() && (batch.len() == LARGEST_BATCH || bytes + length > LARGEST_BATCH_BYTES) {
             batches.push(std::mem::take(&mut batch));
             bytes = 0;
         }
-        bytes += weight;
+        bytes += length;
         batch.push(record);
     }
     batches.push(batch);

@@ -367,3 +367,7 @@ fn place(cx: &Checker<'_>, at: &Path, written: Option<&str>) -> Option<Option<In
 pub(super) fn envelope(tree: Json, now: Millis) -> Record {
     as_record(Body::from_tree(tree), now)
 }
+
+#[cfg(test)]
+#[path = "page_tests.rs"]
+mod tests;

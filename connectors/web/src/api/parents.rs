@@ -3,10 +3,11 @@
 
 use std::collections::{HashSet, VecDeque};
 
-use karez_api::{Body, Condition, Fault, Json, JsonMap, Millis};
+use karez_api::{Body, Condition, Extra, Fault, Json, JsonMap, Millis};
 
 use super::ask::Context;
 use super::cursor::Point;
+use super::decode::trees;
 use super::fetch::{Fetched, NoPage};
 use super::live::{Live, Stop};
 use super::records::{Common, Window, hash, key_text};
@@ -232,7 +233,7 @@ impl<'a> Parents<'a> {
             Fetched::Page(page) => *page,
             Fetched::Long(mut long) => {
                 while let Some(rows) = long.next().await? {
-                    frame.items.extend(rows);
+                    frame.items.extend(trees(rows)?);
                 }
                 return Ok(true);
             }
@@ -263,7 +264,7 @@ impl<'a> Parents<'a> {
         }
         let items = match self.meant.as_mut().filter(|_| depth == 1) {
             Some(meant) => meant.changed(reading, page.records, self.live.clock.now())?,
-            None => page.records,
+            None => trees(page.records)?,
         };
         frame.items = items.into();
         frame.token = token;
@@ -284,13 +285,12 @@ pub(super) struct Meant {
 }
 
 impl Meant {
-    fn changed(&mut self, reading: &Reading, items: Vec<Json>, now: Millis) -> Result<Vec<Json>, Fault> {
+    fn changed(&mut self, reading: &Reading, items: Vec<Body>, now: Millis) -> Result<Vec<Json>, Fault> {
         let lookback = reading.lookback();
         let window = Window { mark: self.mark.as_ref(), order: Order::None, filters: true, lookback };
-        let common = Common { source: "parents".into(), base: String::new(), extra: JsonMap::new() };
+        let common = Common { source: "parents".into(), base: String::new(), extra: Extra::default() };
         let sorted = reading.identity.sort(items, &common, &window, &mut self.open, now)?;
-        let tree = |record: karez_api::Record| record.into_body().0.into_tree().unwrap_or_default();
-        Ok(sorted.records.into_iter().map(tree).collect())
+        trees(sorted.records.into_iter().map(|record| record.into_body().0).collect())
     }
 }
 
@@ -310,7 +310,8 @@ fn key_of(kind: &Kind<'_>, item: &Json) -> String {
         Kind::Stream { key, .. } => key,
     };
     // Without its key it is still the same while nothing of it changes.
-    key_text(fields, item).unwrap_or_else(|| format!("#{:016x}", hash(item.to_string().as_bytes())))
+    key_text(fields.iter().map(|field| item.get(field)))
+        .unwrap_or_else(|| format!("#{:016x}", hash(item.to_string().as_bytes())))
 }
 
 /// What `@meta.parent` shows: its key fields, or all of it where that is short.

@@ -1,5 +1,5 @@
-//! Reads one partition: window after window, page after page. The next page is fetched while one is delivered; it is
-//! handed over once that one is saved.
+//! Reads one partition: window after window, page after page. The next page is fetched and sorted while one is
+//! delivered; it is handed over once that one is saved.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Mutex, PoisonError};
@@ -50,10 +50,18 @@ pub(super) enum Ended {
 }
 
 /// What a page comes to.
+#[derive(Default)]
 struct Step {
     sorted: Sorted,
     next: Option<Token>,
     read: u64,
+}
+
+/// What came of asking for a page.
+enum Got {
+    Step(Step),
+    Long(Box<Long>),
+    Skip(String),
 }
 
 impl Part<'_> {
@@ -90,9 +98,9 @@ impl Part<'_> {
         let fetch = self.live.fetch(self.reading(), &self.tracker.tally);
         let mut used = HashSet::new();
         let mut saved: Option<Instant> = None;
-        let mut fetched = self.fetched(&fetch, &mut open, &run, mark.as_ref()).await?;
+        let mut got = self.got(&fetch, &mut open, &common, &run, mark.as_ref()).await?;
         loop {
-            let step = match fetched {
+            let step = match got {
                 Err(none) if expires && none.is_unknown() => {
                     let fault = none.fault;
                     let note = format!(
@@ -102,22 +110,19 @@ impl Part<'_> {
                     self.tracker.anomaly("page_expired", note);
                     self.again(&mut open);
                     expires = false;
-                    fetched = self.fetched(&fetch, &mut open, &run, mark.as_ref()).await?;
+                    got = self.got(&fetch, &mut open, &common, &run, mark.as_ref()).await?;
                     continue;
                 }
                 Err(NoPage { fault, .. }) => return Err(fault.into()),
-                Ok(Fetched::Skip(why)) => {
+                Ok(Got::Skip(why)) => {
                     self.tracker.tell(|report| {
                         report.partitions_skipped += 1;
                         report.note = Some(why);
                     });
                     return Ok(Ended::Skipped);
                 }
-                Ok(Fetched::Nothing) => Step { sorted: Sorted::default(), next: None, read: 0 },
-                Ok(Fetched::Page(page)) => {
-                    self.step(&fetch, *page, &mut open, &common, mark.as_ref(), &run)?
-                }
-                Ok(Fetched::Long(long)) => self.long(*long, &mut open, &common, mark.as_ref(), &run).await?,
+                Ok(Got::Step(step)) => step,
+                Ok(Got::Long(long)) => self.long(*long, &mut open, &common, mark.as_ref(), &run).await?,
             };
             expires = false;
             let finished = match self.advance(&mut open, step.next, &run, &mut used) {
@@ -140,16 +145,17 @@ impl Part<'_> {
                 return Ok(Ended::Read);
             }
             // Fetched while that page is delivered; but how far a report is is saved, and nothing may be on its way then.
+            let next = self.got(&fetch, &mut open, &common, &run, mark.as_ref());
             let (next, delivered) = match self.reading().job.is_some() {
                 true => {
                     settled(handed).await?;
-                    (self.fetched(&fetch, &mut open, &run, mark.as_ref()).await, Ok(()))
+                    (next.await, Ok(()))
                 }
-                false => join(self.fetched(&fetch, &mut open, &run, mark.as_ref()), settled(handed)).await,
+                false => join(next, settled(handed)).await,
             };
             delivered?;
             self.live.keep(&self.lane, position);
-            fetched = next?;
+            got = next?;
         }
     }
 
@@ -186,11 +192,32 @@ impl Part<'_> {
             "" => format!("{}/", self.stream.name),
             name => format!("{}/{name}/", self.stream.name),
         };
-        Common { source: std::sync::Arc::clone(&self.live.source), base, extra }
+        Common { source: std::sync::Arc::clone(&self.live.source), base, extra: extra.into() }
     }
 
     pub(super) fn context(&self, open: &Open) -> Context {
         self.reading().context(open, self.parent.clone())
+    }
+
+    /// The page that is next, sorted.
+    async fn got(
+        &self,
+        fetch: &Fetch<'_>,
+        open: &mut Open,
+        common: &Common,
+        run: &RunState,
+        mark: Option<&Mark>,
+    ) -> Result<Result<Got, NoPage>, Stop> {
+        Ok(match self.fetched(fetch, open, run, mark).await? {
+            Err(none) => Err(none),
+            Ok(Fetched::Page(page)) => {
+                let step = self.step(fetch, *page, open, common, mark, run);
+                step.map(Got::Step).map_err(NoPage::from)
+            }
+            Ok(Fetched::Long(long)) => Ok(Got::Long(long)),
+            Ok(Fetched::Nothing) => Ok(Got::Step(Step::default())),
+            Ok(Fetched::Skip(why)) => Ok(Got::Skip(why)),
+        })
     }
 
     /// The page that is next; where a report has to be made first, that comes before.

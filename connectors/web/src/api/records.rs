@@ -1,20 +1,40 @@
 //! From the items of a page to records: identity, place in the order of changes, what belongs to the window.
 
+use std::fmt::Write as _;
 use std::hash::Hasher;
 use std::sync::Arc;
 
-use karez_api::{Body, Fault, Json, JsonMap, Meta, Millis, Record, RecordId, Value};
+use karez_api::{Body, Extra, Fault, Json, Meta, Millis, Record, RecordId, Value};
 use sha2::{Digest, Sha256};
 use siphasher::sip::SipHasher13;
 
 use super::cursor::{Point, PointFormat};
 use super::spec::Order;
 use super::state::{Known, Mark, Open};
+use crate::http::as_record;
 
 /// What identifies a record and when it changed.
 pub(super) struct Identity {
-    pub(super) key: Vec<String>,
-    pub(super) cursor: Option<(Value, PointFormat)>,
+    key: Vec<String>,
+    cursor: Option<Cursor>,
+    /// Where plain names lead to all of it: a record need not be parsed for it then.
+    plain: Option<Plain>,
+}
+
+/// What tells when a record changed.
+pub(super) struct Cursor {
+    pick: Value,
+    /// The names that `pick` consists of.
+    way: Option<Vec<String>>,
+    format: PointFormat,
+}
+
+/// The fields that key and cursor stand in.
+struct Plain {
+    names: Vec<String>,
+    /// Each field of the key, by its place among the names.
+    key: Vec<usize>,
+    cursor: Option<usize>,
 }
 
 /// What the records of one partition have in common.
@@ -23,7 +43,7 @@ pub(super) struct Common {
     /// What their ids begin with.
     pub(super) base: String,
     /// `@meta.stream`, `@meta.parent`.
-    pub(super) extra: JsonMap,
+    pub(super) extra: Extra,
 }
 
 /// What became of a page's items.
@@ -50,46 +70,38 @@ pub(super) struct Window<'a> {
 }
 
 impl Identity {
+    pub(super) fn new(key: &[String], cursor: Option<Cursor>) -> Self {
+        let plain = Plain::new(key, cursor.as_ref());
+        Self { key: key.to_vec(), cursor, plain }
+    }
+
     /// Makes records of a page's items, and notes in `open` what was seen.
     ///
     /// # Errors
     /// Class validation: an expression cannot be computed.
     pub(super) fn sort(
         &self,
-        items: Vec<Json>,
+        items: Vec<Body>,
         common: &Common,
         window: &Window<'_>,
         open: &mut Open,
         now: Millis,
     ) -> Result<Sorted, Fault> {
         let mut sorted = Sorted { records: Vec::with_capacity(items.len()), ..Sorted::default() };
-        let base: Arc<str> = common.base.as_str().into();
+        let mut id = String::new();
         // Of the page before, the latest is the last only where the list is sorted.
         let mut previous = open.seen.clone().filter(|_| window.order == Order::Asc);
-        for item in items {
-            let key = self.key_of(&item);
-            let mut meta = Meta::new(
-                RecordId::At { base: Arc::clone(&base), offset: 0 },
-                Arc::clone(&common.source),
-                now,
-            );
-            meta.extra = common.extra.clone();
-            let record = Record::new(Body::from_tree(item), meta);
-            let point = match &self.cursor {
-                None => None,
-                Some((pick, format)) => {
-                    let point = pick.eval(&record)?.and_then(|value| format.point(&value));
-                    sorted.missing_cursor += u64::from(point.is_none());
-                    point
-                }
+        for body in items {
+            let (key, point) = self.found(&body, now)?;
+            sorted.missing_cursor += u64::from(self.cursor.is_some() && point.is_none());
+            id.clear();
+            id.push_str(&common.base);
+            id.push_str(key.as_deref().unwrap_or_default());
+            let written = match &point {
+                Some(point) if key.is_some() => write!(id, "@{point}"),
+                _ => write!(id, "#{}", hex::encode(&Sha256::digest(body.bytes())[..16])),
             };
-            let id = match (&key, &point) {
-                (Some(key), Some(point)) => format!("{base}{key}@{point}"),
-                (key, _) => {
-                    let digest = hex::encode(&Sha256::digest(record.body().bytes())[..16]);
-                    format!("{base}{}#{digest}", key.as_deref().unwrap_or_default())
-                }
-            };
+            debug_assert!(written.is_ok(), "a text takes all that is written");
             if let Some(point) = point {
                 let wrong = previous.as_ref().is_some_and(|previous| match window.order {
                     Order::Asc => point < *previous,
@@ -117,7 +129,9 @@ impl Identity {
                     sorted.forgotten += u64::from(!open.known.add(point, hash));
                 }
             }
-            sorted.records.push(record.with_meta(|meta| meta.id = RecordId::text(id)));
+            let mut meta = Meta::new(RecordId::text(&*id), Arc::clone(&common.source), now);
+            meta.extra = common.extra.clone();
+            sorted.records.push(Record::new(body, meta));
         }
         if let Some(floor) = open.floor(window.lookback) {
             open.known.forget_before(&floor);
@@ -125,26 +139,78 @@ impl Identity {
         Ok(sorted)
     }
 
-    /// The values of the key fields; none where there are no such fields.
-    pub(super) fn key_of(&self, item: &Json) -> Option<String> {
-        key_text(&self.key, item)
+    /// A record's key and place in the order of changes, where it has them.
+    fn found(&self, body: &Body, now: Millis) -> Result<(Option<String>, Option<Point>), Fault> {
+        if let Some(plain) = &self.plain {
+            let values = body.members(&plain.names);
+            let key = key_text(plain.key.iter().map(|at| values[*at].as_ref()));
+            let value = plain.cursor.and_then(|at| values[at].as_ref());
+            let point = self.cursor.as_ref().and_then(|cursor| cursor.of(value?));
+            return Ok((key, point));
+        }
+        // What cannot be read is told where its record is looked into.
+        let tree = body.tree().unwrap_or(&Json::Null);
+        let key = key_text(self.key.iter().map(|field| tree.get(field)));
+        let point = match &self.cursor {
+            Some(Cursor { pick, format, .. }) if !tree.is_null() => {
+                pick.eval(&as_record(body.clone(), now))?.and_then(|value| format.point(&value))
+            }
+            _ => None,
+        };
+        Ok((key, point))
     }
 }
 
-/// The values of these fields as one text; none where one is missing.
-pub(super) fn key_text(fields: &[String], item: &Json) -> Option<String> {
-    let mut text = String::new();
-    for (number, field) in fields.iter().enumerate() {
-        if number > 0 {
-            text.push(',');
-        }
-        match item.get(field)? {
+impl Cursor {
+    pub(super) fn new(pick: Value, way: Option<Vec<String>>, format: PointFormat) -> Self {
+        Self { pick, way: way.filter(|way| !way.is_empty()), format }
+    }
+
+    /// `value` stands in the field that the way begins with.
+    fn of(&self, value: &Json) -> Option<Point> {
+        let rest = self.way.iter().flatten().skip(1);
+        let value = rest.into_iter().try_fold(value, |value, name| value.get(name))?;
+        self.format.point(value)
+    }
+}
+
+impl Plain {
+    fn new(key: &[String], cursor: Option<&Cursor>) -> Option<Self> {
+        let mut names: Vec<String> = Vec::new();
+        let mut place = |name: &String| match names.iter().position(|known| known == name) {
+            Some(at) => at,
+            None => {
+                names.push(name.clone());
+                names.len() - 1
+            }
+        };
+        let key = key.iter().map(&mut place).collect();
+        let cursor = match cursor {
+            None => None,
+            Some(cursor) => Some(place(cursor.way.as_ref()?.first()?)),
+        };
+        Some(Self { names, key, cursor })
+    }
+}
+
+/// These values as one text; none where one is missing or null, and where there are none.
+pub(super) fn key_text<'v>(values: impl Iterator<Item = Option<&'v Json>>) -> Option<String> {
+    let mut text: Option<String> = None;
+    for value in values {
+        let text = match &mut text {
+            None => text.insert(String::new()),
+            Some(text) => {
+                text.push(',');
+                text
+            }
+        };
+        match value? {
             Json::Null => return None,
             Json::String(value) => text.push_str(value),
             other => text.push_str(&other.to_string()),
         }
     }
-    (!fields.is_empty()).then_some(text)
+    text
 }
 
 impl Open {

@@ -11,8 +11,8 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::iter;
 use karez_api::{
-    Body, Checker, Delivery, Encode, Escape, Fault, Json, Millis, Outcome, Path, Place, Record, Shape, Sink,
-    SinkContext, SinkPlan, SinkSpec, Text, Value,
+    Body, Checker, Delivery, Encode, Escape, Fault, Json, Millis, Outcome, Path, Place, Problem, Record,
+    Shape, Sink, SinkContext, SinkPlan, SinkSpec, Text, Value,
 };
 use karez_net::{Connection, Effect, Failure, Reuse, place};
 use schemars::JsonSchema;
@@ -24,7 +24,7 @@ use super::body::Payload;
 use super::request::{Address, Request, Settings};
 use super::results::as_record;
 use super::spec::present;
-use crate::api::{Decoder, Format};
+use crate::api::{Decoder, Format, Lookup, trees};
 
 /// Most records that are asked about in one go.
 const LARGEST_BATCH: usize = 100;
@@ -36,8 +36,14 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Enrich {
-    /// What is asked, and whom.
-    http: Ask,
+    /// What is asked, and whom. This, or `stream`.
+    http: Option<Ask>,
+    /// A stream of an `http` or `graphql` source of this pipeline that is asked instead, like `users`, or
+    /// `SOURCE/users` where several have one: its first page is what was found.
+    stream: Option<String>,
+    /// What the stream's expressions see as `parent`, like `$.assignee`. Default: the record.
+    #[schemars(extend("x-karez-kind" = "value"))]
+    parent: Option<Json>,
     /// Where the answer is put, like `$.assignee`.
     into: String,
     /// The part of the answer that is put there, like `$.data`. Default: all of it.
@@ -95,6 +101,35 @@ impl Ask {
         let asked = json!([self.method, self.url, self.path, self.headers, self.query, self.body]);
         hex::encode(&Sha256::digest(asked.to_string())[..8])
     }
+
+    /// With its scope.
+    fn check(&self, cx: &Checker<'_>, at: &Path) -> Option<(Whom, String)> {
+        let payload = match &self.body {
+            None | Some(Json::Null) => Some(Payload::Nothing),
+            Some(setting) => {
+                cx.value(&at.field("body"), setting).map(|value| Payload::Value(value, Encode::Json))
+            }
+        };
+        let settings = Settings {
+            url: self.url.as_deref(),
+            connection: self.connection.as_deref(),
+            path: self.path.as_deref(),
+            method: &self.method,
+            headers: &self.headers,
+            query: &self.query,
+            allow_private: &self.allow_private,
+        };
+        let request = Request::check(cx, at, &settings, payload, false);
+        let decoder = match (&self.records, &self.format) {
+            (None, None) => Some(None),
+            (records, format) => {
+                let format = format.as_ref().unwrap_or(&Format::Json);
+                Decoder::check(cx, at, format, false, records.as_deref()).map(Some)
+            }
+        };
+        let call = Call { request: request?, decoder: decoder? };
+        Some((Whom::Http(Arc::new(call)), self.scope()))
+    }
 }
 
 fn get() -> String {
@@ -127,39 +162,40 @@ impl SinkSpec for Enrich {
 
     fn check(self, cx: &Checker<'_>) -> Option<Box<dyn SinkPlan>> {
         let root = Path::root();
-        let at = root.field("http");
-        let payload = match &self.http.body {
-            None | Some(Json::Null) => Some(Payload::Nothing),
-            Some(setting) => {
-                cx.value(&at.field("body"), setting).map(|value| Payload::Value(value, Encode::Json))
+        let whom = match (&self.http, &self.stream) {
+            (Some(_), None) if self.parent.is_some() => {
+                let message = "only a stream has parents";
+                let problem = Problem::error("bad-target", root.field("parent"), message).on_key();
+                cx.report(problem.help("the expressions of `http` see the record itself"));
+                None
             }
-        };
-        let settings = Settings {
-            url: self.http.url.as_deref(),
-            connection: self.http.connection.as_deref(),
-            path: self.http.path.as_deref(),
-            method: &self.http.method,
-            headers: &self.http.headers,
-            query: &self.http.query,
-            allow_private: &self.http.allow_private,
-        };
-        let request = Request::check(cx, &at, &settings, payload, false);
-        let decoder = match (&self.http.records, &self.http.format) {
-            (None, None) => Some(None),
-            (records, format) => {
-                let format = format.as_ref().unwrap_or(&Format::Json);
-                Decoder::check(cx, &at, format, false, records.as_deref()).map(Some)
+            (Some(ask), None) => ask.check(cx, &root.field("http")),
+            (None, Some(name)) => {
+                let parent = self.parent.as_ref().map(|parent| cx.value(&root.field("parent"), parent));
+                let lookup = Lookup::check(cx, &root.field("stream"), name);
+                let scope = lookup.as_ref().map(|lookup| lookup.scope().to_owned());
+                let parent = parent.map_or(Some(None), |parent| parent.map(Some));
+                lookup.zip(parent).map(|(lookup, parent)| Whom::Stream(lookup.into(), parent)).zip(scope)
+            }
+            (http, _) => {
+                let message = match http {
+                    Some(_) => "takes `http` or `stream`, not both",
+                    None => "it needs to be said who is asked",
+                };
+                let help = "set http (a request) or stream (one of a source of this pipeline)";
+                cx.report(Problem::error("bad-target", root.clone(), message).help(help));
+                None
             }
         };
         let into = cx.place(&root.field("into"), &self.into);
         let pick = self.pick.as_ref().map(|setting| cx.value(&root.field("pick"), setting));
+        let (whom, scope) = whom.unzip();
         let cache = self.cache.as_ref().map(|keys| {
             let key = cx.text(&root.field("cache").field("key"), &keys.key, Escape::None)?;
-            Some(Cached { scope: self.http.scope(), key, ttl: keys.ttl.0 })
+            Some(Cached { scope: scope?, key, ttl: keys.ttl.0 })
         });
         Some(Box::new(Plan(Arc::new(Asking {
-            request: request?,
-            decoder: decoder?,
+            whom: whom?,
             into: into?,
             pick: pick.map_or(Some(None), |pick| pick.map(Some))?,
             cache: cache.map_or(Some(None), |cache| cache.map(Some))?,
@@ -168,11 +204,22 @@ impl SinkSpec for Enrich {
     }
 }
 
-/// What is asked, and what becomes of the answer.
-struct Asking {
+/// Who is asked, and for what.
+enum Whom {
+    Http(Arc<Call>),
+    /// With what is its parent, if that is not the record.
+    Stream(Arc<Lookup>, Option<Value>),
+}
+
+struct Call {
     request: Request,
     /// Where the answer is a list of records.
     decoder: Option<Decoder>,
+}
+
+/// What is asked, and what becomes of the answer.
+struct Asking {
+    whom: Whom,
     into: Place,
     pick: Option<Value>,
     cache: Option<Cached>,
@@ -187,12 +234,12 @@ struct Cached {
 
 impl Asking {
     /// What of an answer is put into the record; nothing where nothing was found.
-    fn found(&self, answer: &Bytes, now: Millis) -> Result<Option<Json>, Fault> {
+    fn found(&self, decoder: Option<&Decoder>, answer: &Bytes, now: Millis) -> Result<Option<Json>, Fault> {
         if answer.is_empty() {
             return Ok(None);
         }
-        if let Some(decoder) = &self.decoder {
-            return self.picked(decoder.read(answer.clone())?.records.into(), now);
+        if let Some(decoder) = decoder {
+            return self.picked(trees(decoder.read(answer.clone())?.records)?.into(), now);
         }
         let tree = karez_api::parse_json(answer).map_err(|error| {
             Fault::service(format!("the answer is not JSON: {error}")).with_code("bad_answer")
@@ -242,7 +289,10 @@ impl SinkPlan for Plan {
         self.0.put(record, found)
     }
     async fn open(&self, cx: SinkContext) -> Result<Box<dyn Sink>, Fault> {
-        let connection = self.0.request.open(&cx.shared)?;
+        let connection = match &self.0.whom {
+            Whom::Http(call) => call.request.open(&cx.shared)?,
+            Whom::Stream(lookup, _) => lookup.open(&cx.shared)?,
+        };
         Ok(Box::new(EnrichSink { asking: Arc::clone(&self.0), connection, cx }))
     }
 }
@@ -255,10 +305,22 @@ struct EnrichSink {
 
 /// One question, asked for all records that have it in common.
 struct Question {
-    address: Address,
-    body: Bytes,
+    asked: Asked,
     reuse: Reuse,
-    key: String,
+}
+
+enum Asked {
+    /// `key` is the same whenever it is asked again.
+    Http {
+        call: Arc<Call>,
+        address: Address,
+        body: Bytes,
+        key: String,
+    },
+    Stream {
+        lookup: Arc<Lookup>,
+        parent: Json,
+    },
 }
 
 impl EnrichSink {
@@ -269,22 +331,49 @@ impl EnrichSink {
             }
             None => Reuse::Connection,
         };
-        Ok(Question {
-            address: self.asking.request.address(record)?,
-            body: self.asking.request.payload.of(record)?,
-            reuse,
-            key: self.cx.idempotency_key(record),
-        })
+        let asked = match &self.asking.whom {
+            Whom::Http(call) => Asked::Http {
+                call: Arc::clone(call),
+                address: call.request.address(record)?,
+                body: call.request.payload.of(record)?,
+                key: self.cx.idempotency_key(record),
+            },
+            Whom::Stream(lookup, parent) => {
+                let parent = match parent {
+                    None => {
+                        let tree = record.body().tree();
+                        tree.map_err(|error| Fault::validation("body", error))?.clone()
+                    }
+                    Some(parent) => parent.eval(record)?.unwrap_or_default(),
+                };
+                Asked::Stream { lookup: Arc::clone(lookup), parent }
+            }
+        };
+        Ok(Question { asked, reuse })
     }
 
     /// What the far end knows; nothing where it says that there is nothing.
-    async fn ask(&self, question: Question) -> Result<Option<Json>, Outcome> {
-        let Question { address, body, reuse, key } = question;
+    async fn ask(&self, Question { asked, reuse }: Question) -> Result<Option<Json>, Outcome> {
+        let now = self.cx.clock.now();
         let unsent = |fault: Fault| match fault.class().is_transient() {
             true => Outcome::NotSent(fault),
             false => Outcome::Refused(fault),
         };
-        let made = self.asking.request.made(&self.connection, &address, body, reuse);
+        let (call, address, body, key) = match asked {
+            Asked::Http { call, address, body, key } => (call, address, body, key),
+            // There is nothing to ask about.
+            Asked::Stream { parent: Json::Null, .. } => return Ok(None),
+            Asked::Stream { lookup, parent } => {
+                let found = lookup.ask(&self.connection, &*self.cx.clock, parent, reuse).await;
+                let picked = |records: Option<Vec<Json>>| match records {
+                    Some(records) => self.asking.picked(records.into(), now),
+                    None => Ok(None),
+                };
+                // It only reads: whatever went wrong, nothing was done there.
+                return found.and_then(picked).map_err(unsent);
+            }
+        };
+        let made = call.request.made(&self.connection, &address, body, reuse);
         let mut request = made.await.map_err(unsent)?;
         if ![Method::GET, Method::HEAD].contains(&request.method)
             && let Ok(key) = HeaderValue::from_str(&key)
@@ -293,7 +382,7 @@ impl EnrichSink {
         }
         let to = place(&request.method, &request.url);
         match self.connection.call(request).await {
-            Ok(answer) => self.asking.found(&answer.body, self.cx.clock.now()).map_err(|fault| {
+            Ok(answer) => self.asking.found(call.decoder.as_ref(), &answer.body, now).map_err(|fault| {
                 let told = fault.clone().with_message(format!("{to}: {}", fault.message()));
                 if told.class().is_transient() { Outcome::Unknown(told) } else { Outcome::Refused(told) }
             }),

@@ -274,7 +274,7 @@ impl World {
         now: Instant,
     ) -> (Arc<Graph>, Arc<Prepare>, Vec<SinkState>, InFlight) {
         let mut plan = plan(sinks, dedup, asking);
-        let prepare = Arc::new(Prepare::new(&plan.name, 0, &plan.sources[0], Arc::clone(counters)));
+        let prepare = Arc::new(Prepare::new(&plan.name, 0, &plan.sources[0], true, Arc::clone(counters)));
         let graph = Arc::new(Graph::new(&mut plan, Arc::new(Taps::default())));
         let states = plan
             .sinks

@@ -105,7 +105,7 @@ pub(crate) fn meta_json(meta: &Meta) -> Json {
     put("file", json!(meta.file.as_deref()));
     put("line", json!(meta.line));
     if !meta.extra.is_empty() {
-        put("extra", Json::Object(meta.extra.clone()));
+        put("extra", Json::Object((*meta.extra).clone()));
     }
     if let Some(error) = &meta.error {
         put("error", fault_json(error));
@@ -178,7 +178,7 @@ pub(crate) fn overlay_meta(meta: &mut Meta, json: &Json) {
     meta.file = text("file").or(meta.file.take());
     meta.line = json["line"].as_u64().or(meta.line);
     if let Some(extra) = json["extra"].as_object() {
-        meta.extra = extra.clone();
+        meta.extra = extra.clone().into();
     }
 }
 

@@ -38,7 +38,7 @@ pub(crate) fn look_up(meta: &Meta, path: &[String]) -> Option<Json> {
 pub(crate) fn tree(meta: &Meta) -> Json {
     let fixed = FIXED.iter().filter_map(|name| Some(((*name).to_owned(), field(meta, name)?)));
     let mut fields: JsonMap = fixed.collect();
-    for (name, value) in &meta.extra {
+    for (name, value) in &*meta.extra {
         fields.entry(name.clone()).or_insert_with(|| value.clone());
     }
     Json::Object(fields)

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use csv_core::ReadRecordResult;
-use karez_api::{Checker, Fault, Json, Path, Problem};
+use karez_api::{Body, Checker, Fault, Json, Path, Problem};
 
 use super::fault::{bad_answer, bad_row};
 use super::format::Csv;
@@ -168,7 +168,7 @@ impl TableRows {
 }
 
 impl Cut for TableRows {
-    fn cut(&mut self, text: &[u8], end: End, rows: &mut Vec<Json>) -> Result<usize, Fault> {
+    fn cut(&mut self, text: &[u8], end: End, rows: &mut Vec<Body>) -> Result<usize, Fault> {
         let mut done = 0;
         loop {
             // Empty lines are no rows; so is the second half of CRLF.
@@ -189,7 +189,7 @@ impl Cut for TableRows {
                 self.columns = Some((1..=row.fields).map(|number| format!("c{number}")).collect());
             }
             let record = self.record(&row, &rest[..row.length])?;
-            rows.extend(record);
+            rows.extend(record.map(Body::from_tree));
             self.pass(&rest[..row.length]);
             done += row.length;
         }

@@ -5,10 +5,12 @@ mod format;
 
 mod json;
 mod records;
+mod way;
 
 mod rows;
 
 mod csv;
+mod items;
 mod ndjson;
 mod xml;
 
@@ -16,11 +18,13 @@ mod fault;
 mod gzip;
 
 use bytes::Bytes;
-use karez_api::{Checker, Fault, Json, Path, Problem};
+use karez_api::{Body, Checker, Fault, Json, Path, Problem};
 
 use self::csv::Table;
+use fault::bad;
 pub(crate) use format::Format;
 use records::Records;
+pub(crate) use records::names_of;
 pub(crate) use rows::Rows;
 use rows::{Kind, MAX_ROW};
 use xml::Document;
@@ -41,12 +45,12 @@ enum Content {
 }
 
 /// What one answer says.
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 pub(crate) struct Page {
     /// The answer without its records, for whoever looks for the next page in it: an empty list stands where they
     /// were. A record that is an object stays in it as well. Null where an answer is nothing but rows.
     pub(crate) envelope: Json,
-    pub(crate) records: Vec<Json>,
+    pub(crate) records: Vec<Body>,
 }
 
 impl Decoder {
@@ -92,6 +96,7 @@ impl Decoder {
             Content::Rows(Kind::Lines) => &ndjson::ACCEPTS,
             Content::Rows(Kind::Table(_)) => &csv::ACCEPTS,
             Content::Rows(Kind::Document(_)) => &xml::ACCEPTS,
+            Content::Rows(Kind::Items(_)) => &json::ACCEPTS,
         }
     }
 
@@ -113,14 +118,32 @@ impl Decoder {
         }
     }
 
-    /// Reads an answer piece by piece, where its format allows that.
+    /// Reads an answer piece by piece, where its format is for that: rows, and files.
     pub(crate) fn lines(&self) -> Option<Rows> {
         match &self.content {
-            Content::Json(_) => None,
-            Content::Rows(kind) if self.packed => Some(Rows::packed(kind.clone(), MAX_ROW)),
-            Content::Rows(kind) => Some(Rows::new(kind.clone(), MAX_ROW)),
+            Content::Json(_) if !self.packed => None,
+            _ => self.pieces(),
         }
     }
+
+    /// Reads an answer piece by piece, where that can be done: the last resort for one that is too long to be held,
+    /// since nothing is seen of it but its records.
+    pub(crate) fn pieces(&self) -> Option<Rows> {
+        let kind = match &self.content {
+            Content::Json(records) => Kind::Items(records.names()?.into()),
+            Content::Rows(kind) => kind.clone(),
+        };
+        Some(if self.packed { Rows::packed(kind, MAX_ROW) } else { Rows::new(kind, MAX_ROW) })
+    }
+}
+
+/// Records as trees, for whoever looks into all of them.
+///
+/// # Errors
+/// Class service, `bad_answer`: one of them cannot be read.
+pub(crate) fn trees(records: Vec<Body>) -> Result<Vec<Json>, Fault> {
+    let tree = |body: Body| body.into_tree().map_err(|why| bad(format!("a record of the answer: {why}")));
+    records.into_iter().map(tree).collect()
 }
 
 #[cfg(test)]

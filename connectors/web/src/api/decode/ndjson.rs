@@ -1,6 +1,7 @@
 //! One JSON text per line.
 
-use karez_api::{Fault, Json};
+use bytes::Bytes;
+use karez_api::{Body, Fault, Form};
 
 use super::fault::bad_row;
 use super::rows::{Cut, End};
@@ -26,19 +27,19 @@ impl Lines {
         Self { line: 0 }
     }
 
-    fn line(&mut self, line: &[u8], rows: &mut Vec<Json>) -> Result<(), Fault> {
+    fn line(&mut self, line: &[u8], rows: &mut Vec<Body>) -> Result<(), Fault> {
         self.line += 1;
         let text = line.trim_ascii();
         if !text.is_empty() {
-            let row = karez_api::parse_json(text);
-            rows.push(row.map_err(|why| bad_row("JSON", self.line, why.message, text))?);
+            karez_api::verify_json(text).map_err(|why| bad_row("JSON", self.line, why.message, text))?;
+            rows.push(Body::from_bytes(Form::Json, Bytes::copy_from_slice(text)));
         }
         Ok(())
     }
 }
 
 impl Cut for Lines {
-    fn cut(&mut self, text: &[u8], end: End, rows: &mut Vec<Json>) -> Result<usize, Fault> {
+    fn cut(&mut self, text: &[u8], end: End, rows: &mut Vec<Body>) -> Result<usize, Fault> {
         let mut done = 0;
         for at in memchr::memchr_iter(b'\n', text) {
             self.line(&text[done..at], rows)?;

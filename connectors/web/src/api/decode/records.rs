@@ -1,11 +1,14 @@
-//! Where the records stand in a tree. They are moved out of it, but for what only filters and the like can find.
+//! Where the records stand in an answer. They are cut out of its text where plain names lead to them, and moved out of
+//! its tree else, but for what only filters and the like can find.
 
 use jsonpath_rust::parser::model::{Segment, Selector};
 use jsonpath_rust::parser::parse_json_path;
 use karez_api::{Body, Checker, Fault, Json, Meta, Millis, Path, Problem, Record, RecordId, Value};
+use serde::de::DeserializeSeed as _;
 
 use super::Page;
 use super::fault::{bad, names, records_missing};
+use super::way::Way;
 
 /// A path to records, compiled.
 pub(super) struct Records {
@@ -13,6 +16,8 @@ pub(super) struct Records {
     /// Names and indexes up to what can match many.
     way: Vec<Step>,
     rest: Rest,
+    /// The path, where it is nothing but names.
+    names: Option<Vec<String>>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -60,7 +65,23 @@ impl Records {
             Some(rest) if rest.is_empty() => Rest::None,
             Some(rest) => Rest::Steps(rest),
         };
-        Self { text: text.to_owned(), way: way.into_iter().flatten().collect(), rest }
+        Self { text: text.to_owned(), way: way.into_iter().flatten().collect(), rest, names: names_of(text) }
+    }
+
+    /// The names that lead to the records, where nothing else does.
+    pub(super) fn names(&self) -> Option<&[String]> {
+        self.names.as_deref()
+    }
+
+    /// The records as they stand in the text of an answer, which is not parsed any further. Nothing where something else
+    /// than names leads to them, and where the answer is not what it should be.
+    pub(super) fn cut(&self, text: &str) -> Option<Page> {
+        let way = self.names.as_deref()?;
+        let mut records = Vec::new();
+        let mut reader = serde_json::Deserializer::from_str(text);
+        let envelope = Way { names: way, records: &mut records }.deserialize(&mut reader).ok()?;
+        reader.end().ok()?;
+        Some(Page { envelope, records })
     }
 
     /// Takes the records out of an answer.
@@ -84,7 +105,7 @@ impl Records {
             (_, Json::Object(fields)) => vec![Json::Object(fields.clone())],
             (_, scalar) => return Err(self.missing(self.way.len(), scalar)),
         };
-        Ok(Page { envelope: tree, records })
+        Ok(Page { envelope: tree, records: bodies(records) })
     }
 
     /// What the singular part of the path leads to.
@@ -117,7 +138,7 @@ impl Records {
             Some(Json::Array(records)) => records,
             Some(one) => vec![one],
         };
-        Ok(Page { envelope, records })
+        Ok(Page { envelope, records: bodies(records) })
     }
 
     /// `node` is where the first `done` steps lead.
@@ -134,6 +155,10 @@ impl Records {
         };
         records_missing(&self.text, &there, found)
     }
+}
+
+fn bodies(trees: Vec<Json>) -> Vec<Body> {
+    trees.into_iter().map(Body::from_tree).collect()
 }
 
 impl Step {
@@ -203,6 +228,15 @@ fn collect(node: &mut Json, steps: &[Step], found: &mut Vec<Json>) {
     }
 }
 
+/// The names of a path that is nothing but names.
+pub(crate) fn names_of(path: &str) -> Option<Vec<String>> {
+    let name = |segment: &Segment| match segment {
+        Segment::Selector(Selector::Name(name)) => Some(name.clone()),
+        _ => None,
+    };
+    parse_json_path(path).ok()?.segments.iter().map(name).collect()
+}
+
 /// One step of a path, if it is a plain one.
 fn step(segment: &Segment) -> Option<Step> {
     match segment {
@@ -215,6 +249,7 @@ fn step(segment: &Segment) -> Option<Step> {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
     use karez_api::constant;
     use serde_json::json;
 
@@ -225,11 +260,14 @@ mod tests {
         File::default().check(|cx| Records::check(cx, &Path::root().field("records"), path)).unwrap()
     }
 
+    fn trees(page: &Page) -> Json {
+        page.records.iter().map(|body| body.tree().unwrap().clone()).collect()
+    }
+
     /// The records, or the code and message of the fault.
     fn taken(path: &str, answer: Json) -> Result<Json, String> {
         let page = records(path).take(answer);
-        page.map(|page| Json::Array(page.records))
-            .map_err(|fault| format!("{} {}", fault.code(), fault.message()))
+        page.map(|page| trees(&page)).map_err(|fault| format!("{} {}", fault.code(), fault.message()))
     }
 
     #[test]
@@ -294,13 +332,74 @@ mod tests {
     }
 
     #[test]
+    fn records_are_cut_out_of_the_text_as_they_stand_there() {
+        for (path, text, expected, envelope) in [
+            ("$", " [1, {\"a\" : 2}]", vec!["1", "{\"a\" : 2}"], json!([])),
+            (
+                "$.data",
+                r#"{"n":{"a":[1]},"data":[{"id":1},[]],"next":"t"}"#,
+                vec![r#"{"id":1}"#, "[]"],
+                json!({"n": {"a": [1]}, "data": [], "next": "t"}),
+            ),
+            (
+                "$.data.items",
+                r#"{"data":{"items":null,"more":true}}"#,
+                vec![],
+                json!({"data": {"items": null, "more": true}}),
+            ),
+            // Judged when it is looked into, and alone.
+            (
+                "$.data",
+                r#"{"data":[{"a":1,"a":2},123456789012345678901]}"#,
+                vec![r#"{"a":1,"a":2}"#, "123456789012345678901"],
+                json!({"data": []}),
+            ),
+        ] {
+            let page = records(path).cut(text).unwrap_or_else(|| panic!("{path} of {text}"));
+            let cut: Vec<_> = page.records.iter().map(|body| body.bytes().clone()).collect();
+            assert_eq!(
+                (cut, &page.envelope),
+                (expected.into_iter().map(Bytes::from).collect::<Vec<_>>(), &envelope)
+            );
+            let parsed = karez_api::parse_json(text.as_bytes());
+            if let Ok(tree) = parsed {
+                assert_eq!(records(path).take(tree).unwrap().envelope, envelope, "{path} of {text}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_answer_that_is_not_as_expected_is_not_cut() {
+        for (path, text) in [
+            ("$.data", r#"{"data":{"id":1}}"#),
+            ("$.data", r#"{"data":7}"#),
+            ("$.data", r#"{"rows":[]}"#),
+            ("$.data", r#"{"data":[1],"data":[2]}"#),
+            ("$.data", r#"{"data":[1],"n":{"a":1,"a":2}}"#),
+            ("$.data", r#"{"data":[1]"#),
+            ("$.data", r#"{"data":[1]} x"#),
+            ("$.data", r#"{"data":[1,]}"#),
+            ("$.data", "[1]"),
+            ("$", "<html>"),
+            ("$", ""),
+            ("$.data[0]", r#"{"data":[[1]]}"#),
+            ("$.data[*]", r#"{"data":[1]}"#),
+            ("$..data", r#"{"data":[1]}"#),
+        ] {
+            assert!(records(path).cut(text).is_none(), "{path} of {text}");
+        }
+        let deep = format!("{{\"data\":[{}]}}", "[".repeat(100_000));
+        assert!(records("$.data").cut(&deep).is_none());
+    }
+
+    #[test]
     fn what_only_a_pick_finds_is_found_by_it_where_the_way_to_it_exists() {
         let pick = constant(Some(json!([1, 2])));
         let filtered = Records::new("$.data[?@.a]", vec![Some(Step::Name("data".into())), None], pick);
         let answer = json!({"data": [0], "next": "t"});
         let page = filtered.take(answer.clone()).unwrap();
-        assert_eq!((page.records, page.envelope), (vec![json!(1), json!(2)], answer));
-        assert_eq!(filtered.take(json!({"data": null})).unwrap().records, Vec::<Json>::new());
+        assert_eq!((trees(&page), page.envelope), (json!([1, 2]), answer));
+        assert!(filtered.take(json!({"data": null})).unwrap().records.is_empty());
         assert_eq!(filtered.take(json!({"rows": [1]})).unwrap_err().code(), "records_missing");
         assert_eq!(filtered.take(json!({"data": 1})).unwrap_err().code(), "records_missing");
         assert!(matches!(records("$..id").rest, Rest::Pick(_)));

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use karez_api::{Fault, Json};
+use karez_api::{Body, Fault};
 
 use super::csv::{Table, TableRows};
 use super::fault::bad;
 use super::gzip::Unpacker;
+use super::items::Items;
 use super::ndjson::Lines;
 use super::xml::{Document, Elements};
 
@@ -23,6 +24,8 @@ pub(super) enum Kind {
     Lines,
     Table(Arc<Table>),
     Document(Arc<Document>),
+    /// A list in a JSON text, by the names that lead to it.
+    Items(Arc<[String]>),
 }
 
 /// Takes rows off the front of a text.
@@ -32,7 +35,7 @@ pub(super) trait Cut: Send {
     ///
     /// # Errors
     /// Something of it cannot be read. What comes after it is not looked at.
-    fn cut(&mut self, text: &[u8], end: End, rows: &mut Vec<Json>) -> Result<usize, Fault>;
+    fn cut(&mut self, text: &[u8], end: End, rows: &mut Vec<Body>) -> Result<usize, Fault>;
 }
 
 /// Whether more of the text can follow.
@@ -60,6 +63,7 @@ impl Rows {
             Kind::Lines => Box::new(Lines::new()),
             Kind::Table(table) => Box::new(TableRows::new(table)),
             Kind::Document(shape) => Box::new(Elements::new(shape, max)),
+            Kind::Items(way) => Box::new(Items::new(way)),
         };
         Self { unpacker: None, held: BytesMut::new(), fresh: true, max, format }
     }
@@ -73,7 +77,7 @@ impl Rows {
     ///
     /// # Errors
     /// As of [`super::Decoder::read`], and where a row is too long.
-    pub(crate) fn feed(&mut self, piece: Option<Bytes>) -> Result<Vec<Json>, Fault> {
+    pub(crate) fn feed(&mut self, piece: Option<Bytes>) -> Result<Vec<Body>, Fault> {
         let end = if piece.is_none() { End::Here } else { End::Open };
         let text = match &mut self.unpacker {
             Some(unpacker) => unpacker.feed(piece)?,
@@ -84,7 +88,7 @@ impl Rows {
         Ok(rows)
     }
 
-    fn text(&mut self, text: Bytes, end: End, rows: &mut Vec<Json>) -> Result<(), Fault> {
+    fn text(&mut self, text: Bytes, end: End, rows: &mut Vec<Body>) -> Result<(), Fault> {
         let mut text = match self.held.is_empty() {
             true => text,
             false => {

@@ -19,7 +19,7 @@ fn decoder(format: Json) -> Decoder {
 /// The records, or code and message of the fault.
 fn read(format: &Json, body: impl Into<Bytes>) -> Result<Json, String> {
     let page = decoder(format.clone()).read(body.into());
-    page.map(|page| Json::Array(page.records)).map_err(told)
+    page.and_then(|page| trees(page.records)).map(Json::Array).map_err(told)
 }
 
 fn told(fault: Fault) -> String {
@@ -29,7 +29,7 @@ fn told(fault: Fault) -> String {
 
 /// The same, in pieces of so many bytes.
 fn in_pieces(decoder: &Decoder, body: &[u8], sizes: &[usize]) -> Result<Json, String> {
-    let mut rows = decoder.lines().unwrap();
+    let mut rows = decoder.pieces().unwrap();
     let (mut records, mut at) = (Vec::new(), 0);
     for size in sizes.iter().cycle() {
         let piece = &body[at..body.len().min(at + size)];
@@ -40,7 +40,7 @@ fn in_pieces(decoder: &Decoder, body: &[u8], sizes: &[usize]) -> Result<Json, St
         }
     }
     records.extend(rows.feed(None).map_err(told)?);
-    Ok(Json::Array(records))
+    trees(records).map(Json::Array).map_err(told)
 }
 
 fn csv() -> Json {
@@ -112,12 +112,78 @@ fn every_format_has_its_records_whole_or_in_pieces_of_any_size() {
     }
 }
 
+/// JSON whose records stand at `$.data.items`.
+fn listed() -> Decoder {
+    checked(json!("json"), false, Some("$.data.items")).unwrap()
+}
+
+#[test]
+fn a_list_in_json_is_the_same_in_pieces_of_any_size() {
+    for body in [
+        r#"{"data":{"items":[{"id":1,"t":"\u00e9]\""},[2,{}], "é" ,-4.5e1,null,true],"n":[1]},"next":{"a":[]}}"#,
+        " {\n \"meta\" : {\"items\":[9]} , \"data\" :\t{ \"items\" : [ ] , \"n\":1 } }\n",
+        r#"{"data":{"n":12,"items":null}}"#,
+        r#"{"data":{"items":[1,23,456]}}"#,
+        "\u{feff}{\"d\\u0061ta\":{\"items\":[{}]}}",
+    ] {
+        let whole = trees(listed().read(body.into()).unwrap().records).unwrap();
+        for size in 1..=body.len() {
+            let pieces = in_pieces(&listed(), body.as_bytes(), &[size]);
+            assert_eq!(pieces, Ok(whole.clone().into()), "{body} by {size}");
+        }
+    }
+    let root = checked(json!("json"), false, None).unwrap();
+    assert_eq!(in_pieces(&root, b"[1, 2]", &[1]), Ok(json!([1, 2])));
+    assert!(checked(json!("json"), false, Some("$.data[*].x")).unwrap().pieces().is_none());
+}
+
+#[test]
+fn json_in_pieces_that_is_something_else_is_an_error() {
+    for (body, expected) in [
+        ("<!DOCTYPE html>\n<html></html>", "bad_answer the answer is not JSON: expected value"),
+        ("", "bad_answer the answer is empty, not JSON"),
+        ("[1]", "bad_answer the answer is not such JSON: the records do not stand there"),
+        (
+            r#"{"error":"token=secret"}"#,
+            "records_missing the answer has no records at $.data.items: $ has no such",
+        ),
+        (
+            r#"{"data":{}}"#,
+            "records_missing the answer has no records at $.data.items: $.data has no such field",
+        ),
+        (
+            r#"{"data":{"items":7}}"#,
+            "records_missing the answer has no records at $.data.items: $.data.items is some",
+        ),
+        (
+            r#"{"data":null}"#,
+            "records_missing the answer has no records at $.data.items: $.data is something else",
+        ),
+        (r#"{"data":{"items":[1],"items":[2]}}"#, "bad_answer the answer has \"items\" twice"),
+        (r#"{"data":{"items":[1]}"#, "bad_answer the answer is"),
+        (r#"{"data":{"items":[1,{"a""#, "bad_answer the answer is not JSON: EOF"),
+        (r#"{"data":{"items":[1 2]}}"#, "bad_answer the answer is not JSON: a comma or an end is missing"),
+        (r#"{"data":{"items":[1,]}}"#, "bad_answer the answer is not JSON: expected value"),
+        (r#"{"data":{"items":[1]},}"#, "bad_answer the answer is not JSON: a comma or an end is missing"),
+        (r#"{"data" {"items":[1]}}"#, "bad_answer the answer is not JSON: a colon is missing"),
+        (r#"{"data":{"items":[1]}} {}"#, "bad_answer the answer is not one JSON text: more stands behind it"),
+    ] {
+        for size in [1, 7, 1_000] {
+            let told = in_pieces(&listed(), body.as_bytes(), &[size]).unwrap_err();
+            assert!(told.starts_with(expected) && !told.contains("secret"), "{body} by {size}: {told}");
+        }
+    }
+}
+
 #[test]
 fn a_gzip_file_is_what_is_in_it() {
     for (format, body, expected) in samples() {
         let decoder = checked(format, true, None).unwrap();
         let packed = gzip::packed(body.as_bytes());
-        assert_eq!(decoder.read(packed.clone().into()).unwrap().records, *expected.as_array().unwrap());
+        assert_eq!(
+            trees(decoder.read(packed.clone().into()).unwrap().records).unwrap(),
+            *expected.as_array().unwrap()
+        );
         assert_eq!(in_pieces(&decoder, &packed, &[7]), Ok(expected));
         let half = in_pieces(&decoder, &packed[..packed.len() - 9], &[7]).unwrap_err();
         assert!(half.starts_with("bad_answer the answer is not a whole gzip file"), "{half}");
@@ -156,6 +222,26 @@ const JUNK: [&[u8]; 24] = [
     b"\xc3",
 ];
 
+/// What an answer with a list is made of, so that some come out well.
+const JSON_JUNK: [&str; 16] = [
+    r#"{"data":{"items":["#,
+    r#"{"data":"#,
+    r#"{"items":"#,
+    "[",
+    "]",
+    "{",
+    "}",
+    "]}}",
+    ",",
+    ":",
+    "1",
+    "23",
+    "\"x\"",
+    "null",
+    r#""n":[{}]"#,
+    " ",
+];
+
 proptest! {
     #[test]
     fn pieces_do_not_matter(sizes in prop::collection::vec(1..40_usize, 1..20), which in 0..3_usize) {
@@ -171,8 +257,22 @@ proptest! {
     ) {
         let formats = [json!("ndjson"), json!({"csv": {"header": false}}), json!({"xml": {"record": "/a"}})];
         let (decoder, body) = (decoder(formats[which].clone()), body.concat());
-        let whole = decoder.read(body.clone().into()).map(|page| Json::Array(page.records));
+        let whole = decoder.read(body.clone().into()).and_then(|page| trees(page.records)).map(Json::Array);
         prop_assert_eq!(whole.ok(), in_pieces(&decoder, &body, &[size]).ok());
+    }
+
+    #[test]
+    fn json_comes_to_the_same_in_pieces(
+        body in prop::collection::vec(prop::sample::select(&JSON_JUNK), 0..24),
+        size in 1..8_usize,
+    ) {
+        let body = body.concat();
+        let at_once = in_pieces(&listed(), body.as_bytes(), &[body.len().max(1)]);
+        prop_assert_eq!(in_pieces(&listed(), body.as_bytes(), &[size]).ok(), at_once.clone().ok());
+        // A list is never found where reading the whole finds none.
+        if let (Ok(records), Ok(page)) = (at_once, listed().read(body.clone().into())) {
+            prop_assert_eq!(records, Json::Array(trees(page.records).unwrap()), "{}", body);
+        }
     }
 
     #[test]
@@ -297,13 +397,15 @@ fn no_more_is_held_than_one_row_however_long_the_answer_is() {
     const LENGTH: usize = 50 << 20;
     let line = format!("{{\"id\":123456,\"text\":\"{}\"}}\n", "x".repeat(200));
     let row = format!("123456,\"{}\"\r\n", "y\n\"\"".repeat(50));
+    let item = format!(",{}", line.trim_end());
     let element = format!("<o><id>1</id><t>{}</t></o>\n", "z&amp;".repeat(40));
     for (format, head, row, tail) in [
         (json!("ndjson"), "", line, ""),
         (csv(), "id,text\n", row, ""),
         (json!({"xml": {"record": "/os/o"}}), "<os>", element, "</os>"),
+        (json!("json"), " [0", item, "]\n"),
     ] {
-        let mut rows = decoder(format.clone()).lines().unwrap();
+        let mut rows = decoder(format.clone()).pieces().unwrap();
         let count = LENGTH / row.len();
         let block = Bytes::from(row.repeat(100));
         let mut records = rows.feed(Some(head.into())).unwrap().len();
@@ -316,7 +418,8 @@ fn no_more_is_held_than_one_row_however_long_the_answer_is() {
         }
         records += rows.feed(Some(tail.into())).unwrap().len();
         records += rows.feed(None).unwrap().len();
-        assert_eq!(records, count / 100 * 100, "{format}");
+        let expected = count / 100 * 100 + usize::from(head.ends_with('0'));
+        assert_eq!(records, expected, "{format}");
     }
 }
 
@@ -341,8 +444,9 @@ fn a_row_without_end_is_given_up() {
 fn a_json_answer_is_read_as_a_whole_with_what_is_beside_the_records() {
     let decoder = checked(json!("json"), false, Some("$.data")).unwrap();
     let page = decoder.read("\u{feff}{\"data\":[{\"id\":1}],\"next\":\"t\"}".into()).unwrap();
-    assert_eq!(page, Page { envelope: json!({"data": [], "next": "t"}), records: vec![json!({"id": 1})] });
-    assert!(decoder.lines().is_none());
+    assert_eq!(page.envelope, json!({"data": [], "next": "t"}));
+    assert_eq!(trees(page.records).unwrap(), [json!({"id": 1})]);
+    assert!(decoder.lines().is_none() && decoder.pieces().is_some());
     let told = decoder.read("{\"error\":\"token=secret\"}".into()).map_err(told).unwrap_err();
     assert_eq!(told, "records_missing the answer has no records at $.data: $ has error");
     assert!(checked(json!("json"), true, None).unwrap().read(gzip::packed(b"[1]").into()).is_ok());

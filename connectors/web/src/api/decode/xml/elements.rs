@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use karez_api::{Fault, Json};
+use karez_api::{Body, Fault};
 use quick_xml::escape::resolve_predefined_entity;
 use quick_xml::events::{BytesDecl, BytesRef, BytesStart, Event};
 use quick_xml::{Error, Reader, XmlVersion};
@@ -72,7 +72,7 @@ impl Elements {
         }
     }
 
-    fn event(&mut self, event: Event<'_>, rows: &mut Vec<Json>) -> Result<(), Fault> {
+    fn event(&mut self, event: Event<'_>, rows: &mut Vec<Body>) -> Result<(), Fault> {
         match event {
             Event::Start(tag) => self.start(&tag),
             Event::Empty(tag) => {
@@ -157,7 +157,7 @@ impl Elements {
         Ok(node)
     }
 
-    fn end(&mut self, written: &str, rows: &mut Vec<Json>) -> Result<(), Fault> {
+    fn end(&mut self, written: &str, rows: &mut Vec<Body>) -> Result<(), Fault> {
         match self.open.last() {
             Some(open) if open.written == written => {}
             Some(open) => return Err(self.wrong(format!("<{}> is closed by </{written}>", open.written))),
@@ -166,7 +166,7 @@ impl Elements {
         if let Some(node) = self.record.pop() {
             let value = node.finish();
             match self.record.last_mut() {
-                None => rows.push(value),
+                None => rows.push(Body::from_tree(value)),
                 Some(parent) => {
                     let path: Vec<&str> = self.open.iter().map(|open| &*open.name).collect();
                     let is_list = self.shape.is_list(&path);
@@ -246,7 +246,7 @@ impl Elements {
 }
 
 impl Cut for Elements {
-    fn cut(&mut self, text: &[u8], end: End, rows: &mut Vec<Json>) -> Result<usize, Fault> {
+    fn cut(&mut self, text: &[u8], end: End, rows: &mut Vec<Body>) -> Result<usize, Fault> {
         let mut done = 0;
         // The reader would take a byte order mark off, which is a part of a text here.
         while without_mark(&text[done..]).len() < text.len() - done {
