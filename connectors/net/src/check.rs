@@ -1,6 +1,6 @@
 //! What is wrong with a connection's settings, told when the file is loaded. Pure: nothing is called.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use http::{HeaderName, Method};
@@ -11,7 +11,7 @@ use crate::address::Template;
 use crate::auth;
 use crate::connection::{base_url, sensitive};
 use crate::layers::{Judge, redis_address};
-use crate::spec::{AuthSpec, ClientAuth, Concurrency, ConnectionSpec, Limits, Quota};
+use crate::spec::{AuthSpec, ClientAuth, Concurrency, ConnectionSpec, Limits, Quota, TlsSpec};
 use crate::transport;
 
 /// Quotas of one connection.
@@ -39,6 +39,31 @@ impl Checked {
     #[must_use]
     pub fn spec(&self) -> &ConnectionSpec {
         &self.0.spec
+    }
+    /// The same way out, to others: with neither an address nor anything that says who we are.
+    #[must_use]
+    pub fn for_others(&self) -> Self {
+        let Inner { name, spec, fingerprint, secrets } = &*self.0;
+        let spec = ConnectionSpec {
+            provider: None,
+            params: BTreeMap::new(),
+            url: None,
+            headers: BTreeMap::new(),
+            query: BTreeMap::new(),
+            auth: None,
+            tls: spec.tls.as_ref().map(TlsSpec::without_certificate),
+            limits: Limits::default(),
+            cache: None,
+            errors: Vec::new(),
+            probe: None,
+            ..spec.clone()
+        };
+        Self(Arc::new(Inner {
+            name: format!("{name} (others)"),
+            spec,
+            fingerprint: format!("{fingerprint}/others"),
+            secrets: secrets.clone(),
+        }))
     }
     /// What of the settings nobody may see.
     pub(crate) fn secrets(&self) -> &[Secret] {

@@ -1,6 +1,6 @@
 //! Reports that are made at the far end: asked for, waited for, fetched, or called off.
 
-use karez_tests::{ApiServer, Daemon, Reply, Trouble, eventually};
+use karez_tests::{ApiServer, Daemon, Folder, Reply, Trouble, eventually};
 
 use super::{QUICK, complete, folder, numbers, once, tells, to_file};
 
@@ -30,6 +30,58 @@ fn a_report_is_fetched_from_the_address_that_its_answer_gives() {
         folder(&api).with("api", &pipeline(QUICK).replace("/reports/{{job.id}}/file", "{{job.url}}"));
     once(&folder);
     assert_eq!(numbers(&folder, "api"), (1..=25).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_report_elsewhere_is_fetched_without_saying_who_we_are_and_only_where_the_file_allows_it() {
+    let api = ApiServer::with(25);
+    api.trouble(|asked| {
+        (asked.path == "/reports/r0" || asked.path == "/reports/r1").then(|| {
+            Trouble::edit(|body| {
+                if let Some(url) = body["url"].as_str() {
+                    body["url"] = format!("{}?signed=1", url.replace("127.0.0.1", "localhost")).into();
+                }
+            })
+        })
+    });
+    let shared = format!(
+        "connections: {{api: {{url: \"{}\", headers: {{X-Tenant: acme}}, auth: {{bearer: {{token: s3cret}}}}}}}}\n",
+        api.url("")
+    );
+    let given = pipeline(QUICK).replace("/reports/{{job.id}}/file", "{{job.url}}");
+    let given = given.replace("key: [id]", "key: [id]\n    query: {ours: 1}");
+    let refused = Daemon::start(Folder::new().with("shared", &shared).with("api", &given));
+    tells(&refused, "localhost is not the host of connection api");
+    assert_eq!(api.asked("/reports/r0/file").len(), 0);
+    drop(refused);
+
+    let allowed = given.replace("job:\n", "job:\n      hosts: [\"*.example.com\", localhost]\n");
+    let folder = Folder::new().with("shared", &shared).with("api", &allowed);
+    once(&folder);
+    assert_eq!(numbers(&folder, "api"), (1..=25).collect::<Vec<_>>());
+    let file = &api.asked("/reports/r1/file")[0];
+    assert!(file.path.ends_with("/file?signed=1"), "{}", file.path);
+    assert_eq!((file.header("authorization"), file.header("x-tenant")), (None, None));
+    assert!(api.asked("/reports/r1").iter().all(|asked| asked.header("authorization").is_some()));
+}
+
+#[test]
+fn a_report_whose_address_has_expired_is_made_again() {
+    let api = ApiServer::with(25);
+    api.trouble(|asked| match &*asked.path {
+        "/reports/r0/file" => Some(Trouble::status(403)),
+        path if path.starts_with("/reports/r") && !path.ends_with("/file") => Some(Trouble::edit(|body| {
+            if let Some(url) = body["url"].as_str() {
+                body["url"] = url.replace("127.0.0.1", "localhost").into();
+            }
+        })),
+        _ => None,
+    });
+    let given = pipeline(QUICK).replace("/reports/{{job.id}}/file", "{{job.url}}");
+    let given = given.replace("job:\n", "job:\n      hosts: [localhost]\n");
+    let daemon = Daemon::start(folder(&api).with("api", &given));
+    complete(&daemon, 1..=25);
+    assert_eq!(api.reports(), ["done", "done"]);
 }
 
 #[test]

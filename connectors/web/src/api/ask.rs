@@ -160,7 +160,7 @@ impl Ask {
     ) -> Result<karez_net::Request, Fault> {
         connection.ready().await?;
         let Parts { target, mut headers, body, form } = self.parts(context, puts)?;
-        let own = self.whole.as_ref().map(|text| text.eval(context)).transpose()?;
+        let own = self.given(context)?;
         let url = match (whole, own) {
             (Some(whole), _) => connection.url(whole)?,
             (None, Some(own)) => connection.url(&behind(&self.prefix, &own, &target))?,
@@ -188,6 +188,14 @@ impl Ask {
         request.rules = manner.rules.clone();
         request.tally = Some(Arc::clone(&manner.tally));
         Ok(request)
+    }
+
+    /// The address that an answer gave, where that is all of the path.
+    ///
+    /// # Errors
+    /// An expression cannot be computed in this context.
+    pub(super) fn given(&self, context: &Record) -> Result<Option<String>, Fault> {
+        self.whole.as_ref().map(|text| text.eval(context)).transpose()
     }
 
     /// What of a request the file and the page say, without a connection.
@@ -243,7 +251,7 @@ pub(super) struct Parts {
 }
 
 /// Whether a path is one template and nothing else.
-fn is_alone(path: &str) -> bool {
+pub(super) fn is_alone(path: &str) -> bool {
     let inner = path.trim().strip_prefix("{{").and_then(|rest| rest.strip_suffix("}}"));
     inner.is_some_and(|inner| !inner.contains(['{', '}', '#']))
 }

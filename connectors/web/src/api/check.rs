@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use karez_api::{Checker, Json, Path, Problem, SourcePlan, SourceSpec, suggest};
 
-use super::ask::{Api, Ask, Asked};
+use super::ask::{Api, Ask, Asked, is_alone};
 use super::changes;
 use super::decode::{Decoder, Format, names_of};
+use super::elsewhere::Elsewhere;
 use super::page::Paging;
 use super::plan::Plan;
 use super::records::{Cursor, Identity};
@@ -89,18 +90,19 @@ pub(super) fn check(
         false => vec![(ONLY.to_owned(), root.clone(), single)],
     };
     let names: Vec<String> = specs.iter().map(|(name, ..)| name.clone()).collect();
+    let mut whole = true;
     for (name, at, spec) in &specs {
         if !kind.has(spec) && (kind == Kind::Graphql || named) {
             let message = format!("a stream needs `{main}`");
             cx.report(Problem::error("bad-stream", at.clone(), message));
-            return None;
+            whole = false;
         }
         if name.is_empty() || name.contains('/') || name == "rewind" {
             let message = format!("{name:?} cannot name a stream");
             cx.report(
                 Problem::error("bad-stream", at.clone(), message).on_key().help("letters, digits, - and _"),
             );
-            return None;
+            whole = false;
         }
     }
     let api = api?;
@@ -112,7 +114,7 @@ pub(super) fn check(
             Some(Stream { name: name.as_str().into(), parent: parent?, reading: reading? })
         })
         .collect();
-    let all: Vec<Stream> = checked.into_iter().collect::<Option<_>>()?;
+    let all: Vec<Stream> = checked.into_iter().collect::<Option<_>>().filter(|_| whole)?;
     circles(cx, &specs, &all)?;
     let emit = emitted(cx, &shared.emit, &names, &all)?;
     Some(Streams {
@@ -194,7 +196,10 @@ fn reading(cx: &Checker<'_>, at: &Path, api: &Api, spec: &StreamSpec) -> Option<
     let ask = Ask::check(cx, at, api, &asked);
     let job = match &spec.job {
         None => Some(None),
-        Some(job) => job_of(cx, &at.field("job"), api, job).map(Some),
+        Some(job) => {
+            let alone = spec.path.as_deref().is_some_and(is_alone);
+            job_of(cx, &at.field("job"), api, job, alone).map(Some)
+        }
     };
     let incremental = incremental?;
     changes::warn_of_shifts(cx, at, spec);
@@ -216,7 +221,7 @@ fn reading(cx: &Checker<'_>, at: &Path, api: &Api, spec: &StreamSpec) -> Option<
     })
 }
 
-fn job_of(cx: &Checker<'_>, at: &Path, api: &Api, spec: &JobSpec) -> Option<Job> {
+fn job_of(cx: &Checker<'_>, at: &Path, api: &Api, spec: &JobSpec, alone: bool) -> Option<Job> {
     let none = BTreeMap::new();
     let headers = BTreeMap::new();
     let call = |at: Path, spec: &CallSpec| {
@@ -247,6 +252,7 @@ fn job_of(cx: &Checker<'_>, at: &Path, api: &Api, spec: &JobSpec) -> Option<Job>
         into: Vec::new(),
     };
     let poll = Ask::check(cx, &poll_at, api, &asked);
+    let elsewhere = Elsewhere::check(cx, &at.field("hosts"), &spec.hosts, alone, api);
     let done = cx.condition(&poll_at.field("done"), &spec.poll.done);
     let failed = match &spec.poll.failed {
         None => Some(None),
@@ -264,6 +270,7 @@ fn job_of(cx: &Checker<'_>, at: &Path, api: &Api, spec: &JobSpec) -> Option<Job>
         done: done?,
         failed: failed?,
         abort: abort?,
+        elsewhere: elsewhere?,
     })
 }
 

@@ -26,6 +26,8 @@ const HELD: u64 = 8 << 20;
 pub(super) struct Fetch<'a> {
     pub(super) reading: &'a Reading,
     pub(super) connection: &'a Connection,
+    /// To whom reports may lie with.
+    pub(super) elsewhere: Option<&'a Connection>,
     pub(super) clock: &'a dyn Clock,
     pub(super) tally: &'a Arc<Tally>,
     /// Query parameters that are not saved.
@@ -160,14 +162,28 @@ impl Fetch<'_> {
 
     async fn page_of(&self, context: &Context, token: &Token, size: Option<u64>) -> Result<Fetched, NoPage> {
         let now = self.clock.now();
-        let request = self.request(context, token, size, now).await?;
+        let (connection, request) = self.request(context, token, size, now).await?;
+        let elsewhere = !std::ptr::eq(connection, self.connection);
+        self.answer_to(connection, request, now).await.map_err(|none| match none.status {
+            // An address that was its own proof is none any more.
+            Some(StatusCode::FORBIDDEN) if elsewhere => NoPage { status: Some(StatusCode::GONE), ..none },
+            _ => none,
+        })
+    }
+
+    async fn answer_to(
+        &self,
+        connection: &Connection,
+        request: karez_net::Request,
+        now: Millis,
+    ) -> Result<Fetched, NoPage> {
         let to = To { method: request.method.clone(), url: request.url.clone() };
         if self.reading.paging.is_single()
             && let Some(rows) = self.reading.decoder.lines()
         {
-            return self.begin(request, &to, rows, now).await;
+            return self.begin(connection, request, &to, rows, now).await;
         }
-        let answer = match self.whole(request, &to, now).await? {
+        let answer = match self.whole(connection, request, &to, now).await? {
             Whole::Answer(answer) => answer,
             Whole::Fetched(fetched) => return Ok(fetched),
         };
@@ -199,16 +215,22 @@ impl Fetch<'_> {
     }
 
     /// An answer as a whole, or what else is made of it: one that is too long to be held is read while it comes.
-    async fn whole(&self, mut request: karez_net::Request, to: &To, now: Millis) -> Result<Whole, NoPage> {
+    async fn whole(
+        &self,
+        connection: &Connection,
+        mut request: karez_net::Request,
+        to: &To,
+        now: Millis,
+    ) -> Result<Whole, NoPage> {
         let reading = self.reading;
         let apart = reading.paging.is_single() && reading.on_errors.is_none();
-        let rows = || reading.decoder.pieces().filter(|_| apart && self.connection.max_response() > HELD);
+        let rows = || reading.decoder.pieces().filter(|_| apart && connection.max_response() > HELD);
         let Some(rows) = rows() else {
-            return self.answered(self.connection.call(request).await, now);
+            return self.answered(connection.call(request).await, now);
         };
         if !reading.long.load(Relaxed) {
             let asked = karez_net::Request { max_response: Some(HELD), ..request.clone() };
-            match self.connection.call(asked).await {
+            match connection.call(asked).await {
                 Err(failure) if failure.fault.code() == "response_too_large" => {}
                 other => return self.answered(other, now),
             }
@@ -216,7 +238,7 @@ impl Fetch<'_> {
             // It was not taken: that it comes is another try.
             request.reuse = Reuse::Never;
         }
-        self.begin(request, to, rows, now).await.map(Whole::Fetched)
+        self.begin(connection, request, to, rows, now).await.map(Whole::Fetched)
     }
 
     fn answered(&self, called: Result<Response, Failure>, now: Millis) -> Result<Whole, NoPage> {
@@ -232,7 +254,7 @@ impl Fetch<'_> {
         token: &Token,
         size: Option<u64>,
         now: Millis,
-    ) -> Result<karez_net::Request, Fault> {
+    ) -> Result<(&Connection, karez_net::Request), Fault> {
         let reading = self.reading;
         let whole = match token {
             Token::Url(url) => Some(url.as_str()),
@@ -247,20 +269,29 @@ impl Fetch<'_> {
             tally: Arc::clone(self.tally),
         };
         let seen_by = context.record(token, size, now);
+        if let Some(connection) = self.elsewhere
+            && let Some(elsewhere) = reading.job.as_ref().and_then(|job| job.elsewhere.as_ref())
+            && let Some(request) = reading.ask.given(&seen_by)?.and_then(|given| elsewhere.request(&given))
+        {
+            // What it is called there says nothing: it is a file.
+            let Manner { rules, tally, .. } = manner;
+            return Ok((connection, karez_net::Request { rules, tally: Some(tally), ..request }));
+        }
         let puts = reading.puts(token, size);
         let request = reading.ask.made(self.connection, &seen_by, &puts, whole, &manner).await?;
-        Ok(karez_net::Request { reuse: self.reuse.clone(), ..request })
+        Ok((self.connection, karez_net::Request { reuse: self.reuse.clone(), ..request }))
     }
 
     /// An answer that is rows and nothing else is read while it comes, whatever its length.
     async fn begin(
         &self,
+        connection: &Connection,
         request: karez_net::Request,
         to: &To,
         rows: Rows,
         now: Millis,
     ) -> Result<Fetched, NoPage> {
-        let streamed = match self.connection.stream(request).await {
+        let streamed = match connection.stream(request).await {
             Ok(streamed) => streamed,
             Err(failure) => return self.failed(&failure, now),
         };

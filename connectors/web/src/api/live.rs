@@ -15,6 +15,8 @@ pub(super) struct Live {
     pub(super) streams: Arc<Streams>,
     pub(super) source: Arc<str>,
     pub(super) connection: Arc<Connection>,
+    /// To whom reports may lie with.
+    pub(super) elsewhere: Option<Arc<Connection>>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) runs: Arc<dyn Runs>,
     pub(super) timetable: Option<Arc<dyn Timetable>>,
@@ -49,6 +51,7 @@ impl Live {
         Fetch {
             reading,
             connection: &self.connection,
+            elsewhere: self.elsewhere.as_deref(),
             clock: &*self.clock,
             tally,
             own_parameters: &self.streams.own_parameters,

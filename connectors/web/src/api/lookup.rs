@@ -106,6 +106,7 @@ impl Lookup {
         let fetch = Fetch {
             reading: &self.reading,
             connection,
+            elsewhere: None,
             clock,
             tally: &tally,
             own_parameters: &self.own_parameters,

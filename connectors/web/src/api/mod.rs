@@ -8,6 +8,7 @@ mod changes;
 mod check;
 mod cursor;
 mod decode;
+mod elsewhere;
 mod explain;
 mod fetch;
 mod graphql;

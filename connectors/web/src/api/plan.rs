@@ -36,12 +36,16 @@ impl SourcePlan for Plan {
     }
     async fn open(&self, cx: SourceContext) -> Result<Opened, Fault> {
         let connection = self.0.all[0].reading.ask.open(&cx.shared)?;
+        let jobs = self.0.all.iter().filter_map(|stream| stream.reading.job.as_ref());
+        let elsewhere = jobs.filter_map(|job| job.elsewhere.as_ref()).next();
+        let elsewhere = elsewhere.map(|elsewhere| elsewhere.open(&cx.shared)).transpose()?;
         let (sender, batches) = mpsc::channel(1);
         let (stop, stopped) = oneshot::channel();
         let live = Live {
             streams: Arc::clone(&self.0),
             source: cx.source,
             connection,
+            elsewhere,
             clock: cx.clock,
             runs: cx.runs,
             timetable: cx.timetable,

@@ -272,6 +272,10 @@ pub(super) struct JobSpec {
     /// Calls it off where it took too long.
     #[serde(default)]
     pub(super) abort: Option<CallSpec>,
+    /// Hosts beside the API's own that it may be fetched from, like `*.s3.amazonaws.com`, where an answer gives the
+    /// whole address (`path: "{{job.url}}"`): by https, and without credentials, headers and parameters of ours.
+    #[serde(default)]
+    pub(super) hosts: Vec<String>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]

@@ -9,6 +9,7 @@ use karez_api::{Condition, Json};
 use super::ask::Ask;
 use super::cursor::{Point, PointFormat};
 use super::decode::Decoder;
+use super::elsewhere::Elsewhere;
 use super::graphql::OnErrors;
 use super::page::Paging;
 use super::records::Identity;
@@ -89,4 +90,5 @@ pub(super) struct Job {
     pub(super) done: Condition,
     pub(super) failed: Option<Condition>,
     pub(super) abort: Option<Ask>,
+    pub(super) elsewhere: Option<Elsewhere>,
 }

@@ -80,6 +80,11 @@ impl FarEnd {
         connections.open(&self.0)
     }
 
+    /// The same way out, to others.
+    pub(crate) fn for_others(&self) -> Self {
+        Self(self.0.for_others())
+    }
+
     pub(crate) fn checked(&self) -> &Checked {
         &self.0
     }
