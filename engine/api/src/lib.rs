@@ -49,7 +49,7 @@ pub use plan::{
 pub use problem::{Key, Path, Problem, Severity};
 pub use record::{Origin, Record};
 pub use registry::{Build, Component, Connections, Registry, Role, SinkSpec, SourceSpec, StepSpec};
-pub use runs::{NoRuns, RunReport, RunState, Runs, Timetable};
+pub use runs::{NoRuns, RunCounts, RunReport, RunState, Runs, Timetable};
 pub use services::{Clock, Shared, Tasks};
 pub use settings::{ByteSize, Duration, Network, Rate, Secret};
 pub use sink::{Delivery, Encode, Mark, Outcome, Shape, Sink, SinkContext, SinkPlan};

@@ -67,6 +67,16 @@ pub struct RunReport {
     pub partitions_done: u64,
     /// Left out by an error rule.
     pub partitions_skipped: u64,
+    #[serde(flatten)]
+    pub counts: RunCounts,
+    /// What it waits for or stumbled over, for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
+/// What one run brought and cost, or several.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct RunCounts {
     pub pages: u64,
     /// Records in the answers.
     pub read: u64,
@@ -87,15 +97,47 @@ pub struct RunReport {
     pub bytes: u64,
     /// How often something was not as declared, by what it was: `cursor_regressed`, `cursor_missing`, …
     pub anomalies: BTreeMap<String, u64>,
-    /// What it waits for or stumbled over, for people.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub note: Option<String>,
 }
 
-impl RunReport {
-    /// Every record that was read is accounted for.
+impl RunCounts {
+    /// Adds what came beside this.
+    pub fn add(&mut self, other: &Self) {
+        self.join(other, u64::saturating_add);
+    }
+
+    /// What has come since `before`; nothing of what fell.
     #[must_use]
-    pub fn adds_up(&self) -> bool {
-        self.read == self.deduped + self.outside + self.emitted
+    pub fn since(&self, before: &Self) -> Self {
+        let mut new = self.clone();
+        new.join(before, u64::saturating_sub);
+        new.anomalies.retain(|_, count| *count > 0);
+        new
+    }
+
+    fn join(&mut self, other: &Self, how: fn(u64, u64) -> u64) {
+        for (mine, theirs) in self.numbers().into_iter().zip(other.clone().numbers()) {
+            *mine = how(*mine, *theirs);
+        }
+        for (kind, count) in &other.anomalies {
+            let mine = self.anomalies.entry(kind.clone()).or_default();
+            *mine = how(*mine, *count);
+        }
+    }
+
+    fn numbers(&mut self) -> [&mut u64; 10] {
+        let Self {
+            pages,
+            read,
+            deduped,
+            outside,
+            emitted,
+            requests,
+            retries,
+            throttled_ms,
+            not_modified,
+            bytes,
+            anomalies: _,
+        } = self;
+        [pages, read, deduped, outside, emitted, requests, retries, throttled_ms, not_modified, bytes]
     }
 }

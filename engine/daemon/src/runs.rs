@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use karez_api::Json;
+use karez_api::RunCounts;
 use karez_runtime::{NodeStatus, Reading, RunTotals, Status};
 
 use crate::diagnostics::{counted, printable};
@@ -67,7 +68,7 @@ fn windows(status: &Status) -> Option<String> {
     let mut runs = status.nodes.iter().flat_map(|node| &node.runs).peekable();
     runs.peek()?;
     let (done, windows, pages) = runs.fold((0, 0, 0), |(done, windows, pages), run| {
-        (done + run.report.windows_done, windows + run.report.windows, pages + run.report.pages)
+        (done + run.report.windows_done, windows + run.report.windows, pages + run.report.counts.pages)
     });
     let windows =
         if windows > 0 { format!("{done} of {}, ", counted(windows, "window")) } else { String::new() };
@@ -89,10 +90,10 @@ pub(crate) fn account(status: &Status) -> Option<Account> {
     sources().find(polls)?;
     // Records of other sources are on no run's account.
     let alone = sources().all(|node| polls(&node));
-    Some(balance(&totals, &status.counters, alone))
+    Some(balance(&totals.counts, &status.counters, alone))
 }
 
-fn balance(totals: &RunTotals, counters: &Reading, alone: bool) -> Account {
+fn balance(totals: &RunCounts, counters: &Reading, alone: bool) -> Account {
     let sum = |terms: &[(&str, u64)]| terms.iter().map(|(_, n)| n).sum::<u64>();
     let words = |terms: &[(&str, u64)]| {
         let shown = terms.iter().filter(|(name, n)| *n > 0 || *name == "delivered");
@@ -156,8 +157,8 @@ mod tests {
 
     #[test]
     fn records_that_were_read_are_all_accounted_for() {
-        let totals = RunTotals { read: 340, deduped: 2, outside: 5, emitted: 333, ..RunTotals::default() };
-        let told = |totals: &RunTotals, counters, alone| {
+        let totals = RunCounts { read: 340, deduped: 2, outside: 5, emitted: 333, ..RunCounts::default() };
+        let told = |totals: &RunCounts, counters, alone| {
             let account = balance(totals, &counters, alone);
             (account.text, account.adds_up)
         };
@@ -168,7 +169,7 @@ mod tests {
         let expected = "read 340 = deduped 2 + outside 5 + given 333";
         assert_eq!(told(&totals, reading(900, 0, 0), false), (expected.to_owned(), true));
         let nothing = ("read 0 = (delivered 0)".to_owned(), true);
-        assert_eq!(told(&RunTotals::default(), reading(0, 0, 0), true), nothing);
+        assert_eq!(told(&RunCounts::default(), reading(0, 0, 0), true), nothing);
         let (text, adds_up) = told(&totals, reading(332, 0, 0), true);
         assert!(!adds_up && text.contains("DOES NOT ADD UP, 340 are not 339"), "{text}");
     }

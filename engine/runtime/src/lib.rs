@@ -44,4 +44,4 @@ pub use rewind::{LanePosition, Rewind, Rewindable, Rewound, list_positions};
 pub use runs::{RunTotals, StreamRuns};
 pub use status::{JournalStatus, NodeStatus, State, Status};
 pub use tap::{Tap, TapRecord};
-pub use trial::{FarEnd, Mismatch, PlannedFault, Play, Stage, Tested, run_tests};
+pub use trial::{FarEnd, Mismatch, PlannedFault, Play, Replayed, Stage, Tested, run_tests};

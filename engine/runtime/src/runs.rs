@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use karez_api::{RunReport, RunState, Runs};
+use karez_api::{RunCounts, RunReport, RunState, Runs};
 use serde::Serialize;
 
 /// Streams of one source that are told apart. Those beyond are read like the others, but not shown.
@@ -50,22 +50,13 @@ pub struct StreamRuns {
     pub totals: RunTotals,
 }
 
-/// Runs of a stream since this process began; the fields are those of [`RunReport`].
+/// Runs of a stream since this process began.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct RunTotals {
     /// Runs that came to their end.
     pub runs: u64,
-    pub pages: u64,
-    pub read: u64,
-    pub deduped: u64,
-    pub outside: u64,
-    pub emitted: u64,
-    pub requests: u64,
-    pub retries: u64,
-    pub throttled_ms: u64,
-    pub not_modified: u64,
-    pub bytes: u64,
-    pub anomalies: BTreeMap<String, u64>,
+    #[serde(flatten)]
+    pub counts: RunCounts,
 }
 
 impl RunTotals {
@@ -75,20 +66,9 @@ impl RunTotals {
         let known = before.filter(|before| (before.run, before.started_at) == (now.run, now.started_at));
         let begun_elsewhere = before.is_none() && now.resumed;
         let known = if begun_elsewhere { Some(now) } else { known };
-        let new = |count: fn(&RunReport) -> u64| count(now).saturating_sub(known.map_or(0, count));
-        self.pages += new(|report| report.pages);
-        self.read += new(|report| report.read);
-        self.deduped += new(|report| report.deduped);
-        self.outside += new(|report| report.outside);
-        self.emitted += new(|report| report.emitted);
-        self.requests += new(|report| report.requests);
-        self.retries += new(|report| report.retries);
-        self.throttled_ms += new(|report| report.throttled_ms);
-        self.not_modified += new(|report| report.not_modified);
-        self.bytes += new(|report| report.bytes);
-        for (kind, count) in &now.anomalies {
-            let known = known.and_then(|known| known.anomalies.get(kind)).copied().unwrap_or_default();
-            *self.anomalies.entry(kind.clone()).or_default() += count.saturating_sub(known);
+        match known {
+            Some(known) => self.counts.add(&now.counts.since(&known.counts)),
+            None => self.counts.add(&now.counts),
         }
         let ended = |report: &RunReport| report.state != RunState::Running;
         self.runs += u64::from(ended(now) && !known.is_some_and(ended));
@@ -97,19 +77,7 @@ impl RunTotals {
     /// Adds the totals of another stream.
     pub fn merge(&mut self, other: &Self) {
         self.runs += other.runs;
-        self.pages += other.pages;
-        self.read += other.read;
-        self.deduped += other.deduped;
-        self.outside += other.outside;
-        self.emitted += other.emitted;
-        self.requests += other.requests;
-        self.retries += other.retries;
-        self.throttled_ms += other.throttled_ms;
-        self.not_modified += other.not_modified;
-        self.bytes += other.bytes;
-        for (kind, count) in &other.anomalies {
-            *self.anomalies.entry(kind.clone()).or_default() += count;
-        }
+        self.counts.add(&other.counts);
     }
 }
 
@@ -120,7 +88,8 @@ mod tests {
 
     fn report(stream: &str, run: u64, pages: u64) -> RunReport {
         let started_at = Millis(run);
-        RunReport { stream: stream.into(), run, started_at, pages, read: pages * 10, ..RunReport::default() }
+        let counts = RunCounts { pages, read: pages * 10, ..RunCounts::default() };
+        RunReport { stream: stream.into(), run, started_at, counts, ..RunReport::default() }
     }
 
     fn done(report: RunReport) -> RunReport {
@@ -130,8 +99,8 @@ mod tests {
     fn totals(reports: impl IntoIterator<Item = RunReport>) -> (u64, u64, u64) {
         let book = RunBook::default();
         reports.into_iter().for_each(|report| book.tell(report));
-        let RunTotals { runs, pages, read, .. } = book.read().remove(0).totals;
-        (runs, pages, read)
+        let RunTotals { runs, counts } = book.read().remove(0).totals;
+        (runs, counts.pages, counts.read)
     }
 
     #[test]
@@ -155,9 +124,9 @@ mod tests {
 
     #[test]
     fn anomalies_are_counted_by_kind() {
-        let odd = |run, kind: &str, count| RunReport {
-            anomalies: BTreeMap::from([(kind.to_owned(), count)]),
-            ..report("a", run, 1)
+        let odd = |run, kind: &str, count| {
+            let anomalies = BTreeMap::from([(kind.to_owned(), count)]);
+            RunReport { counts: RunCounts { anomalies, ..RunCounts::default() }, ..report("a", run, 1) }
         };
         let book = RunBook::default();
         for report in
@@ -165,7 +134,7 @@ mod tests {
         {
             book.tell(report);
         }
-        let anomalies = book.read().remove(0).totals.anomalies;
+        let anomalies = book.read().remove(0).totals.counts.anomalies;
         assert_eq!(anomalies, BTreeMap::from([("cursor_missing".into(), 3), ("cursor_regressed".into(), 1)]));
     }
 

@@ -38,8 +38,17 @@ pub struct Tested {
     pub name: String,
     /// Empty where all is as expected.
     pub mismatches: Vec<Mismatch>,
-    /// Of a case with `replay`: exchanges that were played, and faults that were tried in them.
-    pub replayed: Option<(usize, usize)>,
+    /// Of a case with `replay`.
+    pub replayed: Option<Replayed>,
+}
+
+/// What came of playing recorded exchanges.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Replayed {
+    pub exchanges: usize,
+    /// Faults that were tried in them, of how many that there are.
+    pub tried: usize,
+    pub faults: usize,
 }
 
 /// A plan's graph, for one case after the other.
@@ -114,7 +123,7 @@ impl Trial {
         test: &Test,
         recorded: &RecordedRun,
         stage: &dyn Stage,
-    ) -> (Vec<Mismatch>, Option<(usize, usize)>) {
+    ) -> (Vec<Mismatch>, Option<Replayed>) {
         let about = |message: String| Mismatch { about: "replay".to_owned(), message };
         let now = match stage.begun(&recorded.fixture) {
             Ok(begun) => test.now.unwrap_or(begun),
@@ -122,7 +131,7 @@ impl Trial {
         };
         let replaying = Replaying { stage, fixture: &recorded.fixture, pipeline: &self.pipeline, now };
         let (mut seen, mut result) = (HashSet::new(), Yield::default());
-        let (mut asked, mut tried, mut wrong) = (0, 0, Vec::new());
+        let (mut replayed, mut wrong) = (Replayed::default(), Vec::new());
         let asking: Vec<usize> = (0..self.nodes.len()).filter(|n| self.nodes[*n].plan.polls()).collect();
         if asking.is_empty() {
             wrong.push("no source asks an API, so there is nothing to replay".to_owned());
@@ -136,19 +145,20 @@ impl Trial {
                     continue;
                 }
             };
-            asked += clean.asked;
+            replayed.exchanges += clean.asked;
             for record in clean.in_order() {
                 self.feed(source, record.clone(), (test, now), &mut seen, &mut result);
             }
             if recorded.faults {
-                let (faults, came_out) = replaying.with_faults(node, &clean);
-                tried += faults;
+                let (tried, came_out) = replaying.with_faults(node, &clean);
+                replayed.tried += tried;
+                replayed.faults += clean.faults();
                 wrong.extend(came_out);
             }
         }
         let mut mismatches: Vec<Mismatch> = wrong.into_iter().map(about).collect();
         mismatches.extend(compare(test, &result));
-        (mismatches, Some((asked, tried)))
+        (mismatches, Some(replayed))
     }
 
     fn feed(

@@ -32,11 +32,11 @@ impl Tracker {
             ..RunReport::default()
         });
         let tally = Tally::default();
-        tally.requests.store(report.requests, Relaxed);
-        tally.retries.store(report.retries, Relaxed);
-        tally.throttled_ms.store(report.throttled_ms, Relaxed);
-        tally.not_modified.store(report.not_modified, Relaxed);
-        tally.bytes.store(report.bytes, Relaxed);
+        tally.requests.store(report.counts.requests, Relaxed);
+        tally.retries.store(report.counts.retries, Relaxed);
+        tally.throttled_ms.store(report.counts.throttled_ms, Relaxed);
+        tally.not_modified.store(report.counts.not_modified, Relaxed);
+        tally.bytes.store(report.counts.bytes, Relaxed);
         let tracker = Self { runs, tally: Arc::new(tally), continued, report: Mutex::new(report) };
         tracker.tell(|_| ());
         tracker
@@ -48,11 +48,11 @@ impl Tracker {
             let mut report = self.report();
             change(&mut report);
             let tally = &self.tally;
-            report.requests = tally.requests.load(Relaxed);
-            report.retries = tally.retries.load(Relaxed);
-            report.throttled_ms = tally.throttled_ms.load(Relaxed);
-            report.not_modified = tally.not_modified.load(Relaxed);
-            report.bytes = tally.bytes.load(Relaxed);
+            report.counts.requests = tally.requests.load(Relaxed);
+            report.counts.retries = tally.retries.load(Relaxed);
+            report.counts.throttled_ms = tally.throttled_ms.load(Relaxed);
+            report.counts.not_modified = tally.not_modified.load(Relaxed);
+            report.counts.bytes = tally.bytes.load(Relaxed);
             report.clone()
         };
         self.runs.tell(report);
@@ -70,30 +70,30 @@ impl Tracker {
 
     fn count_records(&self, pages: u64, read: u64, sorted: &Sorted, emitted: u64) {
         self.tell(|report| {
-            report.pages += pages;
-            report.read += read;
-            report.deduped += sorted.deduped;
-            report.outside += sorted.outside;
-            report.emitted += emitted;
+            report.counts.pages += pages;
+            report.counts.read += read;
+            report.counts.deduped += sorted.deduped;
+            report.counts.outside += sorted.outside;
+            report.counts.emitted += emitted;
             for (kind, count) in [
                 ("cursor_missing", sorted.missing_cursor),
                 ("cursor_regressed", sorted.disordered),
                 ("mark_overflow", sorted.forgotten),
             ] {
-                add(&mut report.anomalies, kind, count);
+                add(&mut report.counts.anomalies, kind, count);
             }
         });
     }
 
     pub(super) fn anomaly(&self, kind: &str, note: String) {
         self.tell(|report| {
-            add(&mut report.anomalies, kind, 1);
+            add(&mut report.counts.anomalies, kind, 1);
             report.note = Some(note);
         });
     }
 
     pub(super) fn count(&self, kind: &str, count: u64) {
-        self.tell(|report| add(&mut report.anomalies, kind, count));
+        self.tell(|report| add(&mut report.counts.anomalies, kind, count));
     }
 
     pub(super) fn end(&self, state: Stage, now: Millis, next: Option<Millis>) {

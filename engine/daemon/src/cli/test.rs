@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Result;
+use karez_runtime::Replayed;
 use serde_json::json;
 
 use super::Exit;
@@ -39,8 +40,13 @@ pub(super) fn perform(test: &Test, settings: Settings) -> Result<Exit> {
             let case = &tested.name;
             if test.format == Format::Text {
                 let verdict = if mismatches.is_empty() { "ok    " } else { "FAILED" };
-                let replayed = tested.replayed.map(|(exchanges, faults)| {
-                    format!(" ({}, {} tried)", counted(exchanges, "exchange"), counted(faults, "fault"))
+                let replayed = tested.replayed.map(|Replayed { exchanges, tried, faults }| {
+                    let of = if tried < faults {
+                        format!(", of {faults}: it takes too long to try all")
+                    } else {
+                        String::new()
+                    };
+                    format!(" ({}, {} tried{of})", counted(exchanges, "exchange"), counted(tried, "fault"))
                 });
                 console::line(&format!("{verdict} {pipeline}: {case}{}", replayed.unwrap_or_default()))?;
                 for mismatch in mismatches.iter().take(MOST_SHOWN) {
@@ -53,9 +59,10 @@ pub(super) fn perform(test: &Test, settings: Settings) -> Result<Exit> {
             let mut result = json!({
                 "pipeline": *pipeline, "file": *file, "test": case, "mismatches": mismatches,
             });
-            if let Some((exchanges, faults)) = tested.replayed {
+            if let Some(Replayed { exchanges, tried, faults }) = tested.replayed {
                 result["exchanges"] = exchanges.into();
-                result["faults"] = faults.into();
+                result["faults"] = tried.into();
+                result["faults_there_are"] = faults.into();
             }
             results.push(result);
         }

@@ -8,7 +8,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use karez_api::{
     Batch, Body, Checker, Clock, Fault, Json, Lane, Meta, NoAck, Opened, Position, Positions, Record,
-    RecordId, Replay, RunReport, RunState, Runs, Source, SourceContext, SourcePlan, SourceSpec, Timetable,
+    RecordId, Replay, RunCounts, RunReport, RunState, Runs, Source, SourceContext, SourcePlan, SourceSpec,
+    Timetable,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -120,11 +121,14 @@ impl Reading {
             next_at,
             windows_done: page,
             windows: pages,
-            pages: page,
-            read: page * 3,
-            outside: page,
-            emitted: page * 2,
-            requests: page,
+            counts: RunCounts {
+                pages: page,
+                read: page * 3,
+                outside: page,
+                emitted: page * 2,
+                requests: page,
+                ..RunCounts::default()
+            },
             ..RunReport::default()
         });
     }

@@ -40,6 +40,11 @@ pub(super) struct Run {
 }
 
 impl Run {
+    /// How many faults there are to try.
+    pub(super) fn faults(&self) -> usize {
+        self.faults.len()
+    }
+
     /// The records of each lane together, lanes in the order in which they first came: between them there is no order.
     pub(super) fn in_order(&self) -> impl Iterator<Item = &Record> {
         let mut lanes: Vec<(&Lane, Vec<&Record>)> = Vec::new();
