@@ -13,7 +13,7 @@ use karez_tests::{Daemon, Folder, Json, Launch, Output, PATIENCE, Receiver, Requ
 use sha2::Sha256;
 
 /// With `a.key` and `b.key`, of which the settings name the first.
-fn keyed() -> Folder {
+pub(crate) fn keyed() -> Folder {
     let folder = Folder::new();
     for key in ["a.key", "b.key"] {
         folder.karez(&["secrets", "new-key", key]).exits(0);
@@ -23,7 +23,7 @@ fn keyed() -> Folder {
 }
 
 /// `karez secrets set`, with the value on its stdin.
-fn set(folder: &Folder, name: &str, value: &str) -> Output {
+pub(crate) fn set(folder: &Folder, name: &str, value: &str) -> Output {
     let mut command = folder.command(["secrets", "set", name]);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();

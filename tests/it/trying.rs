@@ -126,6 +126,44 @@ fn a_try_fetches_one_page_and_saves_nothing() {
 }
 
 #[test]
+fn a_daemon_tries_and_records_with_the_secrets_that_it_holds() {
+    let api = api();
+    let connection = format!(
+        "connections: {{tracker: {{url: \"{}\", auth: {{bearer: {{token: \"${{secret:tracker}}\"}}}}}}}}\n",
+        api.url("")
+    );
+    let start = api.began() - jiff::SignedDuration::from_hours(60);
+    let folder = crate::secrets::keyed()
+        .with("tracker", &ISSUES.replace("START", &format!("\"{start}\"")))
+        .with("shared", &connection);
+    crate::secrets::set(&folder, "tracker", "st0red-token").exits(0);
+    let daemon = Daemon::start(folder);
+    daemon.drained("tracker");
+    let before = api.seen().len();
+    let told = karez(&daemon, &["explain", "tracker", "--try", "--fresh", "--format", "json"]).exits(0);
+    let tried = &told.json()["sources"][0]["tried"];
+    assert!(tried["records"].as_u64() > Some(0) && !tried.to_string().contains("st0red"), "{tried}");
+    let said = karez(&daemon, &["record", "tracker", "--pages", "3"]).exits(0).stdout;
+    assert!(said.contains("3 exchanges in pipelines/fixtures/tracker.json, cut short"), "{said}");
+    let fixture = daemon.read("pipelines/fixtures/tracker.json");
+    assert!(!fixture.contains("st0red") && !fixture.contains("authorization"), "{fixture}");
+    karez(&daemon, &["record", "tracker"]).exits(2);
+    let sent = api.seen().split_off(before);
+    assert!(
+        sent.len() >= 4
+            && sent.iter().all(|seen| seen.header("authorization") == Some("Bearer st0red-token"))
+    );
+    // Nothing of it has moved what is saved.
+    let told = karez(&daemon, &["explain", "tracker", "--format", "json"]).exits(0).json();
+    assert_eq!(streams(&told)[0]["begins"]["why"], "saved_mark");
+
+    let elsewhere = karez(&daemon, &["explain", "tracker", "pipelines", "--try"]).exits(2).stderr;
+    assert!(elsewhere.contains("leave the paths out"), "{elsewhere}");
+    let nobody = karez(&daemon, &["explain", "trcker", "--try"]);
+    assert!(nobody.code != 0 && nobody.stderr.contains("did you mean \"tracker\"?"), "{}", nobody.stderr);
+}
+
+#[test]
 fn what_was_recorded_is_replayed_with_every_fault_and_loses_nothing() {
     let api = api();
     let folder = folder(&api);

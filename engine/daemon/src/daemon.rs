@@ -220,6 +220,7 @@ async fn assemble(
         ingress: Arc::clone(&ingress),
         manager: asking,
         public_url,
+        settings: settings.clone(),
     };
     let answers = Arc::new(answers);
     let manager = Manager::new(

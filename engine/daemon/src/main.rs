@@ -17,6 +17,7 @@ mod memory;
 mod reload;
 mod runs;
 mod secrets;
+mod trying;
 mod watch;
 
 mod admin;

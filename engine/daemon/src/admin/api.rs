@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::address::decoded;
 use super::handler::whole;
-use super::{Admin, ReloadRequest, Request, connections, letters, log_ins, rewind, secrets, status};
+use super::{Admin, ReloadRequest, Request, connections, letters, log_ins, rewind, secrets, status, trying};
 use crate::diagnostics::unknown;
 use crate::fleet::Fleet;
 use crate::reload::{Pass, Report};
@@ -33,6 +33,9 @@ pub(super) async fn answer(admin: &Admin, head: &Parts, path: &str, body: Incomi
         (&Method::POST, ["pipelines", name, "unblock"]) => unblock(fleet, name).await,
         (_, ["pipelines", name, "positions"]) if get => rewind::positions(fleet, name).await,
         (&Method::POST, ["pipelines", name, "rewind"]) => rewind::rewind(admin, name, body).await,
+        (&Method::POST, ["pipelines", name, "explain"]) => trying::explain(admin, name, body).await,
+        (_, ["pipelines", name, "recording"]) if get => trying::about(admin, name).await,
+        (&Method::POST, ["pipelines", name, "recording"]) => trying::record(admin, name, body).await,
         (_, ["problems"]) if get => {
             ok(&json!({"problems": *fleet.problems(), "failures": *fleet.failures()}))
         }

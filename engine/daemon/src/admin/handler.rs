@@ -16,6 +16,7 @@ use crate::fleet::Fleet;
 use crate::ingress::Ingress;
 use crate::reload::{Pass, Report};
 use crate::server::{Handler, HandlerFuture, Payload, Peer, error, json_of, text};
+use crate::settings::Settings;
 
 /// What the admin side asks of the manager of the pipelines.
 pub(crate) enum Request {
@@ -45,6 +46,7 @@ pub(crate) struct Admin {
     pub(crate) manager: mpsc::Sender<Request>,
     /// Where browsers reach the listener of webhooks.
     pub(crate) public_url: String,
+    pub(crate) settings: Settings,
 }
 
 impl Admin {

@@ -21,6 +21,7 @@ mod status;
 #[cfg(test)]
 mod tests;
 mod token;
+mod trying;
 
 pub(crate) use address::encoded;
 pub(crate) use client::{Announced, Client};

@@ -34,8 +34,14 @@ impl Desk {
         let guard = Guard::new(token, &[], address);
         let (fleet, ingress) = (Arc::clone(&inside.fleet), Arc::clone(&inside.ingress));
         fleet.set_ready(true);
-        let serving =
-            server.begin(Arc::new(Admin { guard, fleet, ingress, manager, public_url: String::new() }));
+        let serving = server.begin(Arc::new(Admin {
+            guard,
+            fleet,
+            ingress,
+            manager,
+            public_url: String::new(),
+            settings: crate::settings::Layer::default().into(),
+        }));
         Self { inside, address, authorization, requests, serving }
     }
 

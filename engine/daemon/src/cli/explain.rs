@@ -1,27 +1,22 @@
 //! `karez explain`: what a source would ask its API for, without asking; with `--try`, one page of it.
 
 mod page;
-mod trying;
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::Result;
-use jiff::Timestamp;
-use karez_api::{Clock, Json, Lane, Millis, PipelinePlan, Position, SourceNode};
-use karez_runtime::SystemClock;
+use http::Method;
+use karez_api::Json;
 use karez_store::Keys;
 use serde_json::json;
 
-use super::polling::{Holder, asked, chosen};
-use super::{Exit, Usage};
-use crate::console::{self, Format, say};
+use super::Exit;
+use crate::admin::{Client, encoded};
+use crate::console::{self, Format};
 use crate::diagnostics::printable;
 use crate::secrets;
 use crate::settings::Settings;
-
-/// Times of a schedule that are told.
-const TIMES: usize = 3;
+use crate::trying::{Holder, Wish, chosen, explained};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Explain {
@@ -44,19 +39,7 @@ pub(crate) struct Explain {
 }
 
 pub(super) async fn perform(explain: Explain, settings: Settings) -> Result<Exit> {
-    // Names of secrets are asked of the store before we open it ourselves.
-    let named = match explain.tries {
-        true => None,
-        false => Some(chosen(super::load(&settings)?, &explain.pipeline)?),
-    };
-    let keys = match explain.tries {
-        true => secrets::read_all(&settings).await?,
-        false => Keys::default(),
-    };
-    let holder = Holder::find(&settings, keys).await?;
-    let told = tell(&explain, &settings, &holder, named).await;
-    holder.close().await?;
-    let (told, failed) = told?;
+    let (told, failed) = told(&explain, &settings).await?;
     match explain.format {
         Format::Json => console::json(&told)?,
         Format::Text => {
@@ -69,75 +52,36 @@ pub(super) async fn perform(explain: Explain, settings: Settings) -> Result<Exit
 }
 
 /// All that is told, and whether a try failed.
-async fn tell(
-    explain: &Explain,
-    settings: &Settings,
-    holder: &Holder,
-    named: Option<PipelinePlan>,
-) -> Result<(Json, bool)> {
-    let plan = match named {
-        Some(plan) => plan,
-        None => holder.plan(&explain.pipeline, settings).await?,
+async fn told(explain: &Explain, settings: &Settings) -> Result<(Json, bool)> {
+    let Explain { tries, fresh, ref source, .. } = *explain;
+    let wish = Wish { tries, fresh, source: source.clone() };
+    // A daemon has the secrets, and reads its own files.
+    if tries
+        && explain.paths.is_empty()
+        && let Some(daemon) = Client::find(settings).await?
+    {
+        let path = format!("pipelines/{}/explain", encoded(&explain.pipeline));
+        let answer = daemon.send(Method::POST, &path, json!(wish).to_string()).await?;
+        return Ok((answer["told"].clone(), answer["failed"] == true));
+    }
+    // Names of secrets are asked of the store before we open it ourselves.
+    let named = match tries {
+        true => None,
+        false => Some(chosen(super::load(settings)?, &explain.pipeline)?),
     };
-    let (mut sources, mut failed) = (Vec::new(), false);
-    for node in chosen_sources(&plan, explain.source.as_deref())? {
-        let known = known(explain, holder, &plan, node).await?;
-        let mut told = source(node, &known, SystemClock.now());
-        if explain.tries {
-            let tried = trying::one_page(&plan, node, known, settings, holder).await?;
-            failed |= !tried["problem"].is_null();
-            told["tried"] = tried;
-        }
-        sources.push(told);
-    }
-    Ok((json!({"pipeline": &*plan.name, "file": &*plan.file, "sources": sources}), failed))
-}
-
-fn chosen_sources<'a>(plan: &'a PipelinePlan, name: Option<&str>) -> Result<Vec<&'a SourceNode>> {
-    let asked = asked(plan)?;
-    let Some(name) = name else { return Ok(asked) };
-    let found: Vec<&SourceNode> = asked.iter().copied().filter(|node| *node.name == *name).collect();
-    match found.is_empty() {
-        false => Ok(found),
-        true => {
-            let names: Vec<&str> = asked.iter().map(|node| &*node.name).collect();
-            let message = format!("{} has no source {name:?} that asks an API", plan.name);
-            Err(Usage(crate::diagnostics::unknown(&message, name, &names)).into())
-        }
-    }
-}
-
-async fn known(
-    explain: &Explain,
-    holder: &Holder,
-    plan: &PipelinePlan,
-    node: &SourceNode,
-) -> Result<BTreeMap<Lane, Position>> {
-    match holder {
-        _ if explain.fresh => Ok(BTreeMap::new()),
-        Holder::Daemon(_) if explain.tries => {
-            say("a daemon holds the saved positions: this begins as if nothing had been read");
-            Ok(BTreeMap::new())
-        }
-        holder => holder.positions(plan, node).await,
-    }
-}
-
-/// What a source says of itself, and when it runs.
-fn source(node: &SourceNode, known: &BTreeMap<Lane, Position>, now: Millis) -> Json {
-    let mut told = node.plan.explain(known, now).unwrap_or_else(|| json!({"streams": []}));
-    told["source"] = (*node.name).into();
-    told["kind"] = node.kind.into();
-    let next = |time: &Millis| node.timetable.as_ref()?.after(*time);
-    let times = std::iter::successors(next(&now), next).take(TIMES);
-    told["schedule"] = match &node.timetable {
-        None => Json::Null,
-        Some(_) => times.map(|time| Json::from(moment(time))).collect(),
+    let keys = match tries {
+        true => secrets::read_all(settings).await?,
+        false => Keys::default(),
     };
+    let holder = Holder::find(settings, keys).await?;
+    let told = async {
+        let plan = match named {
+            Some(plan) => plan,
+            None => holder.plan(&explain.pipeline, settings).await?,
+        };
+        explained(&wish, &plan, settings, &holder).await
+    };
+    let told = told.await;
+    holder.close().await?;
     told
-}
-
-fn moment(time: Millis) -> String {
-    let time = i64::try_from(time.0).ok().and_then(|time| Timestamp::from_millisecond(time).ok());
-    time.map_or_else(String::new, |time| time.to_string())
 }

@@ -7,7 +7,6 @@ mod dead_letters;
 mod explain;
 mod graph;
 mod new;
-mod polling;
 mod record;
 mod rewind;
 pub(crate) mod run;

@@ -1,20 +1,19 @@
 //! `karez record`: one run of a pipeline's sources against their API, written down for `karez test`.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
-use karez_api::{Clock, Fault, Millis, NoRuns, PipelinePlan};
-use karez_connectors::net::wire::{Fixture, Recorder, Wire};
-use karez_connectors::net::{Connections, Options};
-use karez_runtime::{Alone, Company, Standing, SystemClock};
+use http::Method;
+use karez_connectors::net::wire::Fixture;
+use serde_json::json;
 
-use super::polling::{Holder, asked};
 use super::{Exit, Usage};
+use crate::admin::{Client, encoded};
 use crate::console;
 use crate::diagnostics::counted;
 use crate::secrets;
 use crate::settings::Settings;
+use crate::trying::{Holder, Recording, asked, recorded};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Record {
@@ -34,21 +33,35 @@ pub(crate) struct Record {
 }
 
 pub(super) async fn perform(record: Record, settings: Settings) -> Result<Exit> {
-    let holder = Holder::find(&settings, secrets::read_all(&settings).await?).await?;
-    let recorded = async {
-        let plan = holder.plan(&record.pipeline, &settings).await?;
-        asked(&plan)?;
-        let file = record.to.clone().unwrap_or_else(|| beside(&plan));
-        if file.exists() && !record.force {
-            let message = format!("{} is there already; --force writes over it", file.display());
-            return Err(anyhow::Error::from(Usage(message)));
-        }
-        let (fixture, problem) = run(&record, &plan, &settings, &holder).await;
-        Ok((file, fixture, problem))
+    let recording = Recording { pages: record.pages };
+    let daemon = match record.paths.is_empty() {
+        // It has the secrets, and reads its own files.
+        true => Client::find(&settings).await?,
+        false => None,
     };
-    let recorded = recorded.await;
-    holder.close().await?;
-    let (file, fixture, problem) = recorded?;
+    let (file, fixture, problem) = match daemon {
+        Some(daemon) => {
+            let path = format!("pipelines/{}/recording", encoded(&record.pipeline));
+            let about = daemon.get(&path).await?;
+            let file = free(&record, about["file"].as_str().unwrap_or_default())?;
+            let answer = daemon.send(Method::POST, &path, json!(recording).to_string()).await?;
+            let fixture: Fixture = serde_json::from_value(answer["fixture"].clone())?;
+            (file, fixture, answer["problem"].as_str().map(str::to_owned))
+        }
+        None => {
+            let holder = Holder::find(&settings, secrets::read_all(&settings).await?).await?;
+            let recorded = async {
+                let plan = holder.plan(&record.pipeline, &settings).await?;
+                asked(&plan)?;
+                let file = free(&record, &plan.file)?;
+                let (fixture, problem) = recorded(&recording, &plan, &settings, &holder).await;
+                Ok::<_, anyhow::Error>((file, fixture, problem.map(|fault| fault.to_string())))
+            };
+            let recorded = recorded.await;
+            holder.close().await?;
+            recorded?
+        }
+    };
     if let Some(fault) = problem {
         bail!(
             "the run failed after {}, nothing is written: {fault}",
@@ -62,58 +75,17 @@ pub(super) async fn perform(record: Record, settings: Settings) -> Result<Exit> 
     Ok(Exit::Fine)
 }
 
-fn beside(plan: &PipelinePlan) -> PathBuf {
-    let folder = Path::new(&*plan.file).parent().unwrap_or(Path::new("."));
-    folder.join("fixtures").join(format!("{}.json", plan.name))
-}
-
-/// All sources, one after the other, from their beginning; with what was noted, and why it ended early.
-async fn run(
-    record: &Record,
-    plan: &PipelinePlan,
-    settings: &Settings,
-    holder: &Holder,
-) -> (Fixture, Option<Fault>) {
-    let recorder = Arc::new(Recorder::new(record.pages.map(|pages| pages as usize), holder.hidden().await));
-    let wire = Wire::Recorded(Arc::clone(&recorder));
-    let options = Options { allow_private: settings.allow_private.clone(), wire };
-    let shared = holder.shared(Arc::new(SystemClock), options);
-    let connections = shared.get::<Connections>();
-    // Windows end where they will end when this is replayed.
-    let now = Millis(SystemClock.now().0 / 1_000 * 1_000);
-    let clock: Arc<dyn Clock> = Arc::new(Standing::at(now));
-    let company = Company { clock, shared, runs: Arc::new(NoRuns), once: true };
-    let mut problem = None;
-    for node in plan.sources.iter().filter(|node| node.plan.polls()) {
-        let opened = Alone::open(&plan.name, node, Default::default(), company.clone()).await;
-        let read = match opened {
-            Ok(mut source) => {
-                let read = tokio::select! {
-                    biased;
-                    read = to_the_end(&mut source) => read,
-                    () = recorder.full() => Ok(()),
-                };
-                source.close().await;
-                read
-            }
-            Err(fault) => Err(fault),
-        };
-        problem = read.err();
-        if problem.is_some() {
-            break;
-        }
+/// Where it is written: a file that is not there yet.
+fn free(record: &Record, pipeline_file: &str) -> Result<PathBuf> {
+    let file = record.to.clone().unwrap_or_else(|| {
+        let folder = Path::new(pipeline_file).parent().unwrap_or(Path::new("."));
+        folder.join("fixtures").join(format!("{}.json", record.pipeline))
+    });
+    if file.exists() && !record.force {
+        let message = format!("{} is there already; --force writes over it", file.display());
+        return Err(Usage(message).into());
     }
-    if let Some(connections) = connections {
-        connections.close().await;
-    }
-    (recorder.fixture(now).trimmed(), problem)
-}
-
-async fn to_the_end(source: &mut Alone) -> Result<(), Fault> {
-    while let Some(taken) = source.next().await? {
-        source.settle(taken).await?;
-    }
-    Ok(())
+    Ok(file)
 }
 
 fn write(file: &Path, fixture: &Fixture) -> Result<()> {

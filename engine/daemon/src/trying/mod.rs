@@ -1,5 +1,9 @@
-//! What `explain` and `record` have in common: a pipeline of the files, where its sources were left, and connections of
-//! this process.
+//! Reading an API to see how it goes: what a source would ask for, one page of it, or a whole run written down. Nothing
+//! of it is saved. The command line does it, or asks the daemon that holds the secrets.
+
+mod explained;
+mod one_page;
+mod recorded;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,8 +16,8 @@ use karez_config::{Loaded, StoredSecret};
 use karez_connectors::net;
 use karez_store::{Keys, Options, Store};
 
-use super::Usage;
 use crate::admin::{Client, encoded};
+use crate::cli::Usage;
 use crate::console::{self, say};
 use crate::diagnostics;
 use crate::load::Loader;
@@ -21,12 +25,17 @@ use crate::memory::Memory;
 use crate::secrets::{self, Read, Secrets};
 use crate::settings::Settings;
 
+pub(crate) use explained::{Wish, explained};
+pub(crate) use recorded::{Recording, recorded};
+
 /// What holds the state of a data folder.
-pub(super) enum Holder {
+pub(crate) enum Holder {
     /// A daemon that runs.
     Daemon(Client),
     /// We, until it is closed.
     Store(Memory),
+    /// The daemon that we are.
+    Lent(Memory),
     /// There is none yet, and none is made.
     Nobody,
 }
@@ -36,7 +45,7 @@ impl Holder {
     ///
     /// # Errors
     /// The store cannot be opened.
-    pub(super) async fn find(settings: &Settings, keys: Keys) -> Result<Self> {
+    pub(crate) async fn find(settings: &Settings, keys: Keys) -> Result<Self> {
         if let Some(daemon) = Client::find(settings).await? {
             return Ok(Self::Daemon(daemon));
         }
@@ -54,26 +63,28 @@ impl Holder {
     ///
     /// # Errors
     /// No pipeline has that name, its file is wrong, or a secret cannot be had.
-    pub(super) async fn plan(&self, name: &str, settings: &Settings) -> Result<PipelinePlan> {
+    pub(crate) async fn plan(&self, name: &str, settings: &Settings) -> Result<PipelinePlan> {
         let mut loader = Loader::new(settings.pipelines.clone());
         let loaded = match self {
             Self::Store(memory) => {
                 secrets::unlock(memory.vault()).await?;
                 loader.load(&Read::from(memory.vault()).await)?
             }
-            Self::Daemon(_) => loader.load(&Kept("the daemon that runs holds it; stop that to go on"))?,
+            Self::Lent(memory) => loader.load(&Read::from(memory.vault()).await)?,
+            Self::Daemon(_) => loader
+                .load(&Kept("the daemon that runs holds it, and reads its own files: leave the paths out"))?,
             Self::Nobody => loader.load(&Kept("nothing is stored yet"))?,
         };
-        if !loaded.problems.is_empty() {
+        if !loaded.problems.is_empty() && !matches!(self, Self::Lent(_)) {
             say(diagnostics::render(&loaded.problems, console::colour()).trim_end());
         }
         chosen(loaded, name)
     }
 
     /// All stored secrets: whatever a file makes of them is not shown.
-    pub(super) async fn hidden(&self) -> Vec<Secret> {
+    pub(crate) async fn hidden(&self) -> Vec<Secret> {
         match self {
-            Self::Store(memory) => Read::from(memory.vault()).await.values(),
+            Self::Store(memory) | Self::Lent(memory) => Read::from(memory.vault()).await.values(),
             Self::Daemon(_) | Self::Nobody => Vec::new(),
         }
     }
@@ -82,14 +93,14 @@ impl Holder {
     ///
     /// # Errors
     /// The daemon or the store does not answer.
-    pub(super) async fn positions(
+    pub(crate) async fn positions(
         &self,
         plan: &PipelinePlan,
         source: &SourceNode,
     ) -> Result<BTreeMap<Lane, Position>> {
         match self {
             Self::Nobody => Ok(BTreeMap::new()),
-            Self::Store(memory) => {
+            Self::Store(memory) | Self::Lent(memory) => {
                 let stream =
                     StreamName { pipeline: Arc::clone(&plan.name), source: Arc::clone(&source.name) };
                 Ok(karez_runtime::positions(&**memory.progress(), &stream).await?)
@@ -108,9 +119,9 @@ impl Holder {
     }
 
     /// Connections as a daemon has them, but for what stands between them and the network.
-    pub(super) fn shared(&self, clock: Arc<dyn Clock>, options: net::Options) -> Shared {
+    pub(crate) fn shared(&self, clock: Arc<dyn Clock>, options: net::Options) -> Shared {
         let vault = match self {
-            Self::Store(memory) => Some(Arc::clone(memory.vault()) as Arc<dyn Vault>),
+            Self::Store(memory) | Self::Lent(memory) => Some(Arc::clone(memory.vault()) as Arc<dyn Vault>),
             Self::Daemon(_) | Self::Nobody => None,
         };
         let connections = net::Connections::new(clock, vault.clone(), options);
@@ -123,10 +134,10 @@ impl Holder {
 
     /// # Errors
     /// The last writes did not reach the disk.
-    pub(super) async fn close(self) -> Result<()> {
+    pub(crate) async fn close(self) -> Result<()> {
         match self {
             Self::Store(memory) => Ok(memory.close().await?),
-            Self::Daemon(_) | Self::Nobody => Ok(()),
+            Self::Lent(_) | Self::Daemon(_) | Self::Nobody => Ok(()),
         }
     }
 }
@@ -135,7 +146,7 @@ impl Holder {
 ///
 /// # Errors
 /// [`Usage`]: there is none, or its file is wrong.
-pub(super) fn chosen(loaded: Loaded, name: &str) -> Result<PipelinePlan> {
+pub(crate) fn chosen(loaded: Loaded, name: &str) -> Result<PipelinePlan> {
     let wrong = loaded.files.iter().any(|file| file.pipeline.as_deref() == Some(name));
     let names: Vec<Arc<str>> = loaded.pipelines.iter().map(|plan| Arc::clone(&plan.name)).collect();
     let found = loaded.pipelines.into_iter().find(|plan| *plan.name == *name);
@@ -153,7 +164,7 @@ pub(super) fn chosen(loaded: Loaded, name: &str) -> Result<PipelinePlan> {
 ///
 /// # Errors
 /// [`Usage`]: none of them does.
-pub(super) fn asked(plan: &PipelinePlan) -> Result<Vec<&SourceNode>> {
+pub(crate) fn asked(plan: &PipelinePlan) -> Result<Vec<&SourceNode>> {
     let asked: Vec<&SourceNode> = plan.sources.iter().filter(|node| node.plan.polls()).collect();
     if asked.is_empty() {
         let kinds: Vec<&str> = plan.sources.iter().map(|node| node.kind).collect();

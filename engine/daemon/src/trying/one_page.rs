@@ -10,7 +10,7 @@ use karez_connectors::net::{Connections, Options, REDACTED};
 use karez_runtime::{Alone, Company, SystemClock, Taken};
 use serde_json::json;
 
-use crate::cli::polling::Holder;
+use super::Holder;
 use crate::settings::Settings;
 
 /// Characters of a body that are shown.

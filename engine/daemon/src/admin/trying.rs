@@ -1,0 +1,73 @@
+//! Trying an API over the API: the daemon has the secrets and the log-ins.
+
+use http::{Response, StatusCode};
+use hyper::body::Incoming;
+use karez_api::PipelinePlan;
+use serde::de::DeserializeOwned;
+use serde_json::json;
+
+use super::Admin;
+use super::api::{failed, ok};
+use super::handler::whole;
+use crate::server::{Budget, Payload, error, read};
+use crate::trying::{Holder, Recording, Wish, asked, explained, recorded};
+
+/// Most bytes of a request.
+const MAX_BODY: usize = 16 << 10;
+
+/// What a pipeline's sources would ask for, and one page where that is wished.
+pub(super) async fn explain(admin: &Admin, name: &str, body: Incoming) -> Response<Payload> {
+    let wish: Wish = match wished(body).await {
+        Ok(wish) => wish,
+        Err(fault) => return whole(error(StatusCode::BAD_REQUEST, "body", &fault)),
+    };
+    let holder = Holder::Lent(admin.fleet.memory.clone());
+    let told = match holder.plan(name, &admin.settings).await {
+        Ok(plan) => explained(&wish, &plan, &admin.settings, &holder).await,
+        Err(fault) => Err(fault),
+    };
+    match told {
+        Ok((told, failed)) => ok(&json!({"told": told, "failed": failed})),
+        Err(fault) => failed(&format!("{fault:#}")),
+    }
+}
+
+/// The file of a pipeline that can be recorded.
+pub(super) async fn about(admin: &Admin, name: &str) -> Response<Payload> {
+    match plan(admin, name).await {
+        Ok((_, plan)) => ok(&json!({"file": &*plan.file})),
+        Err(fault) => failed(&format!("{fault:#}")),
+    }
+}
+
+pub(super) async fn record(admin: &Admin, name: &str, body: Incoming) -> Response<Payload> {
+    let recording: Recording = match wished(body).await {
+        Ok(recording) => recording,
+        Err(fault) => return whole(error(StatusCode::BAD_REQUEST, "body", &fault)),
+    };
+    match plan(admin, name).await {
+        Ok((holder, plan)) => {
+            let (fixture, problem) = recorded(&recording, &plan, &admin.settings, &holder).await;
+            ok(&json!({"fixture": fixture, "problem": problem.map(|fault| fault.to_string())}))
+        }
+        Err(fault) => failed(&format!("{fault:#}")),
+    }
+}
+
+/// A pipeline that asks an API.
+async fn plan(admin: &Admin, name: &str) -> anyhow::Result<(Holder, PipelinePlan)> {
+    let holder = Holder::Lent(admin.fleet.memory.clone());
+    let plan = holder.plan(name, &admin.settings).await?;
+    asked(&plan)?;
+    Ok((holder, plan))
+}
+
+async fn wished<T: DeserializeOwned + Default>(body: Incoming) -> Result<T, String> {
+    let body = read(body, MAX_BODY, &mut Budget::new(MAX_BODY + 1).open())
+        .await
+        .map_err(|_| "the body is too large or broke off")?;
+    match body.trim_ascii() {
+        [] => Ok(T::default()),
+        text => serde_json::from_slice(text).map_err(|fault| fault.to_string()),
+    }
+}
