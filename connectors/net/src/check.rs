@@ -56,6 +56,7 @@ impl Checked {
             cache: None,
             errors: Vec::new(),
             probe: None,
+            follow_redirects: false,
             ..spec.clone()
         };
         Self(Arc::new(Inner {

@@ -114,6 +114,17 @@ impl Body {
         Self::from_bytes(self.form(), self.bytes().clone())
     }
 
+    /// The compact JSON of its tree, however it came; its bytes where there is no tree. Nothing of it is kept.
+    #[must_use]
+    pub fn compact(&self) -> Bytes {
+        let encoded = |tree: &Json| Bytes::from(serde_json::to_vec(tree).unwrap_or_default());
+        match (self.0.tree.get(), self.0.bytes.get()) {
+            (Some(Ok(tree)), Some(_)) => encoded(tree),
+            (None, Some(_)) => self.parse().map_or_else(|_| self.bytes().clone(), |tree| encoded(&tree)),
+            _ => self.bytes().clone(),
+        }
+    }
+
     /// The body as one JSON text on one line: NDJSON's unit. Text becomes a JSON string.
     ///
     /// # Errors

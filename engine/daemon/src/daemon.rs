@@ -221,6 +221,7 @@ async fn assemble(
         manager: asking,
         public_url,
         settings: settings.clone(),
+        recordings: tokio::sync::Semaphore::new(1),
     };
     let answers = Arc::new(answers);
     let manager = Manager::new(

@@ -51,6 +51,31 @@ fn the_first_page_of_a_stream_is_what_is_found_for_a_record() {
 }
 
 #[test]
+fn who_asks_about_something_else_gets_another_answer_and_queries_are_kept_too() {
+    let api = api();
+    let by = |parent: &str, into: &str| {
+        format!(
+            "  - enrich: {{stream: issues, parent: {{id: {parent}}}, pick: \"$[0].id\", into: {into}, cache: {{key: \"{{{{id}}}}\", ttl: 1h}}}}"
+        )
+    };
+    let query = "  - enrich: {http: {connection: api, method: POST, path: /cursor/projects, body: {limit: 10}}, pick: \"$.items[0].id\", into: $.asked, cache: {key: all, ttl: 1h}}";
+    let steps = format!("{}\n{}\n{query}", by("1", "$.one"), by("2", "$.two"));
+    let folder = folder(&api).with("api", &pipeline(&steps));
+    once(&folder);
+    let issues = folder.records("api.ndjson");
+    assert_eq!(issues.len(), 15);
+    for issue in issues {
+        assert_eq!(
+            (&issue["one"], &issue["two"], &issue["asked"]),
+            (&json!(1), &json!(13), &json!(1)),
+            "{issue}"
+        );
+    }
+    // The source asks for all projects, and the step once.
+    assert_eq!(api.count("/cursor/projects"), 2);
+}
+
+#[test]
 fn a_lookup_that_fails_is_tried_again_and_one_that_finds_nothing_is_missing() {
     let api = api();
     api.trouble(|asked| match &*asked.path {

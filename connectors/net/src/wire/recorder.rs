@@ -13,6 +13,9 @@ use crate::transport::Carrier;
 use crate::{Checked, Failure, Request, Response, Scrub};
 use karez_api::{Millis, Secret};
 
+/// Bytes of answers after which no other request goes through: all of them are held.
+const MOST_BYTES: usize = 64 << 20;
+
 /// What passed so far.
 #[derive(Default)]
 pub struct Recorder {
@@ -31,6 +34,8 @@ struct Noted {
     /// Requests that are on their way.
     flying: usize,
     exchanges: Vec<Exchange>,
+    /// Of all answers, in bytes.
+    length: usize,
     connections: BTreeMap<String, String>,
     full: bool,
 }
@@ -71,12 +76,12 @@ impl Recorder {
         self.noted().exchanges.clone()
     }
 
-    /// All that passed in a run that began then.
+    /// All that passed in a run that began then; it is not known here any more.
     #[must_use]
     pub fn fixture(&self, now: Millis) -> Fixture {
-        let noted = self.noted();
-        let (connections, exchanges) = (noted.connections.clone(), noted.exchanges.clone());
-        Fixture { now, cut: noted.full, connections, exchanges }
+        let mut noted = self.noted();
+        let exchanges = std::mem::take(&mut noted.exchanges);
+        Fixture { now, cut: noted.full, connections: noted.connections.clone(), exchanges }
     }
 
     /// `carrier`, with what passes noted here.
@@ -91,6 +96,16 @@ impl Recorder {
             self.noted().connections.insert(scrub.text(checked.name()), scrub.text(base));
         }
         Arc::new(Tapped { recorder: Arc::clone(self), scrub, carrier })
+    }
+
+    fn keep(&self, exchange: Exchange, length: usize) {
+        let mut noted = self.noted();
+        noted.exchanges.push(exchange);
+        noted.length += length;
+        if noted.length > MOST_BYTES {
+            let begun = noted.begun;
+            noted.most = Some(noted.most.map_or(begun, |most| most.min(begun)));
+        }
     }
 
     /// Waits until one more request may go through.
@@ -141,7 +156,7 @@ impl Carrier for Tapped {
         // Refused credentials are renewed, and nobody will ask for any when this is played.
         if answer.status != StatusCode::UNAUTHORIZED {
             let exchange = noted(&request, &answer, &self.scrub);
-            self.recorder.noted().exchanges.push(exchange);
+            self.recorder.keep(exchange, answer.body.len());
         }
         Ok(answer)
     }

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use karez_api::{Checker, Json, Path, Problem, SourcePlan, SourceSpec, suggest};
@@ -197,8 +196,8 @@ fn reading(cx: &Checker<'_>, at: &Path, api: &Api, spec: &StreamSpec) -> Option<
     let job = match &spec.job {
         None => Some(None),
         Some(job) => {
-            let alone = spec.path.as_deref().is_some_and(is_alone);
-            job_of(cx, &at.field("job"), api, job, alone).map(Some)
+            let given = spec.page.is_none() && spec.path.as_deref().is_some_and(is_alone);
+            job_of(cx, &at.field("job"), api, job, given).map(Some)
         }
     };
     let incremental = incremental?;
@@ -216,12 +215,11 @@ fn reading(cx: &Checker<'_>, at: &Path, api: &Api, spec: &StreamSpec) -> Option<
         job: job?,
         told: Told::of(spec, &api.prefix),
         on_errors: spec.on_errors,
-        long: AtomicBool::new(false),
         paging,
     })
 }
 
-fn job_of(cx: &Checker<'_>, at: &Path, api: &Api, spec: &JobSpec, alone: bool) -> Option<Job> {
+fn job_of(cx: &Checker<'_>, at: &Path, api: &Api, spec: &JobSpec, given: bool) -> Option<Job> {
     let none = BTreeMap::new();
     let headers = BTreeMap::new();
     let call = |at: Path, spec: &CallSpec| {
@@ -252,7 +250,7 @@ fn job_of(cx: &Checker<'_>, at: &Path, api: &Api, spec: &JobSpec, alone: bool) -
         into: Vec::new(),
     };
     let poll = Ask::check(cx, &poll_at, api, &asked);
-    let elsewhere = Elsewhere::check(cx, &at.field("hosts"), &spec.hosts, alone, api);
+    let elsewhere = Elsewhere::check(cx, &at.field("hosts"), &spec.hosts, given, api);
     let done = cx.condition(&poll_at.field("done"), &spec.poll.done);
     let failed = match &spec.poll.failed {
         None => Some(None),

@@ -20,21 +20,23 @@ pub(super) struct Elsewhere {
 }
 
 impl Elsewhere {
-    /// `alone` is whether an answer can give the whole address.
+    /// `given` is whether an answer gives the whole address, and that of all there is.
     pub(super) fn check(
         cx: &Checker<'_>,
         at: &Path,
         hosts: &[String],
-        alone: bool,
+        given: bool,
         api: &Api,
     ) -> Option<Option<Self>> {
         if hosts.is_empty() {
             return Some(None);
         }
-        if !alone {
-            let message = "the stream's `path` leads to the API itself";
+        if !given {
+            let message = "this stream is read from the API itself";
             let problem = Problem::error("bad-host", at.clone(), message).on_key();
-            cx.report(problem.help("an address that an answer gave is all of `path`, like \"{{job.url}}\""));
+            cx.report(problem.help(
+                "an address that an answer gave is all of `path`, like \"{{job.url}}\", and has no pages",
+            ));
             return None;
         }
         let read: Vec<Option<String>> = hosts

@@ -33,6 +33,8 @@ pub(super) struct Fetch<'a> {
     /// Query parameters that are not saved.
     pub(super) own_parameters: &'a [String],
     pub(super) reuse: Reuse,
+    /// No answer is read while it comes.
+    pub(super) at_once: bool,
 }
 
 /// What came of asking for a page.
@@ -66,6 +68,25 @@ pub(super) struct Long {
 impl Long {
     pub(super) fn headers(&self) -> &HeaderMap {
         &self.streamed.headers
+    }
+
+    /// All rows, up to so many bytes.
+    ///
+    /// # Errors
+    /// As [`Long::next`], or there are more.
+    pub(super) async fn all(&mut self, most: usize) -> Result<Vec<Body>, Fault> {
+        let (mut all, mut length) = (Vec::new(), 0);
+        while let Some(rows) = self.next().await? {
+            length += rows.iter().map(Body::length).sum::<usize>();
+            if length > most {
+                let message =
+                    format!("the answer has more than {most} bytes, and all of it is needed at once");
+                let fault = Fault::validation("response_too_large", message);
+                return Err(self.to.told(&fault));
+            }
+            all.extend(rows);
+        }
+        Ok(all)
     }
 
     /// The next rows; none at the end.
@@ -179,6 +200,7 @@ impl Fetch<'_> {
     ) -> Result<Fetched, NoPage> {
         let to = To { method: request.method.clone(), url: request.url.clone() };
         if self.reading.paging.is_single()
+            && !self.at_once
             && let Some(rows) = self.reading.decoder.lines()
         {
             return self.begin(connection, request, &to, rows, now).await;
@@ -222,23 +244,25 @@ impl Fetch<'_> {
         to: &To,
         now: Millis,
     ) -> Result<Whole, NoPage> {
-        let reading = self.reading;
-        let apart = reading.paging.is_single() && reading.on_errors.is_none();
-        let rows = || reading.decoder.pieces().filter(|_| apart && connection.max_response() > HELD);
-        let Some(rows) = rows() else {
+        let most = connection.max_response();
+        let rows = || self.reading.decoder.items(usize::try_from(most).unwrap_or(usize::MAX));
+        let Some(rows) = rows().filter(|_| most > HELD && !self.looks_beside_records(connection)) else {
             return self.answered(connection.call(request).await, now);
         };
-        if !reading.long.load(Relaxed) {
-            let asked = karez_net::Request { max_response: Some(HELD), ..request.clone() };
-            match connection.call(asked).await {
-                Err(failure) if failure.fault.code() == "response_too_large" => {}
-                other => return self.answered(other, now),
-            }
-            reading.long.store(true, Relaxed);
-            // It was not taken: that it comes is another try.
-            request.reuse = Reuse::Never;
+        let asked = karez_net::Request { max_response: Some(HELD), ..request.clone() };
+        match connection.call(asked).await {
+            Err(failure) if failure.fault.code() == "response_too_large" => {}
+            other => return self.answered(other, now),
         }
+        request.reuse = Reuse::Never;
         self.begin(connection, request, to, rows, now).await.map(Whole::Fetched)
+    }
+
+    /// Whether anything of an answer counts beside its records, or all of them are wanted at once.
+    fn looks_beside_records(&self, connection: &Connection) -> bool {
+        let reading = self.reading;
+        let rules = reading.judge.bodies || connection.spec().errors.iter().any(|rule| rule.body.is_some());
+        self.at_once || rules || !reading.paging.is_single() || reading.on_errors.is_some()
     }
 
     fn answered(&self, called: Result<Response, Failure>, now: Millis) -> Result<Whole, NoPage> {
@@ -271,7 +295,10 @@ impl Fetch<'_> {
         let seen_by = context.record(token, size, now);
         if let Some(connection) = self.elsewhere
             && let Some(elsewhere) = reading.job.as_ref().and_then(|job| job.elsewhere.as_ref())
-            && let Some(request) = reading.ask.given(&seen_by)?.and_then(|given| elsewhere.request(&given))
+            && let Some(given) = reading.ask.given(&seen_by)?
+            // The API's own addresses are none of these.
+            && self.connection.url(&given).is_err()
+            && let Some(request) = elsewhere.request(&given)
         {
             // What it is called there says nothing: it is a file.
             let Manner { rules, tally, .. } = manner;
@@ -344,15 +371,15 @@ impl Fetch<'_> {
     ///
     /// # Errors
     /// As [`super::page::Paging::next`].
-    pub(super) fn next(&self, token: &Token, page: &Page) -> Result<Option<Token>, Fault> {
+    pub(super) fn next(&self, token: &Token, page: &Page, records: &[Body]) -> Result<Option<Token>, Fault> {
         let paging = &self.reading.paging;
-        let last = page.records.last().filter(|_| paging.needs_last());
+        let last = records.last().filter(|_| paging.needs_last());
         let last = last.map(|last| as_record(last.clone(), self.clock.now()));
         let seen = Seen {
             envelope: &page.envelope,
             headers: &page.headers,
             url: &page.url,
-            records: page.records.len() as u64,
+            records: records.len() as u64,
             last: last.as_ref(),
         };
         let next = paging.next(token, &seen)?;

@@ -56,6 +56,7 @@ impl Live {
             tally,
             own_parameters: &self.streams.own_parameters,
             reuse: Reuse::Connection,
+            at_once: false,
         }
     }
 

@@ -15,8 +15,8 @@ use super::graphql::GraphqlSpec;
 use super::spec::ApiSpec;
 use super::stream::{Reading, Stream, Streams};
 
-/// Most records that an answer without pages may have here.
-const MOST: usize = 10_000;
+/// Longest answer, in bytes.
+const MOST: usize = 32 << 20;
 
 /// A stream, and all that is needed to ask for a page of it.
 pub(crate) struct Lookup {
@@ -111,22 +111,13 @@ impl Lookup {
             tally: &tally,
             own_parameters: &self.own_parameters,
             reuse,
+            at_once: true,
         };
         let context = Context { parent: Some(parent), ..Context::default() };
         let mut size = None;
         match fetch.page(&context, &self.reading.paging.first(), &mut size).await {
             Ok(Fetched::Page(page)) => trees(page.records).map(Some),
-            Ok(Fetched::Long(mut long)) => {
-                let mut records = Vec::new();
-                while let Some(rows) = long.next().await? {
-                    records.extend(rows);
-                    if records.len() > MOST {
-                        let message = format!("the answer has more than {MOST} records");
-                        return Err(Fault::validation("too_many", message));
-                    }
-                }
-                trees(records).map(Some)
-            }
+            Ok(Fetched::Long(mut long)) => trees(long.all(MOST).await?).map(Some),
             Ok(Fetched::Nothing | Fetched::Skip(_)) => Ok(None),
             Err(NoPage { status: Some(StatusCode::NOT_FOUND | StatusCode::GONE), .. }) => Ok(None),
             Err(none) => Err(none.fault),

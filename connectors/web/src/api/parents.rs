@@ -20,6 +20,9 @@ use crate::http::as_record;
 /// Largest parent that is shown whole in `@meta.parent`, in bytes.
 const LARGEST_SHOWN: usize = 4 << 10;
 
+/// Longest list of parents without pages, in bytes.
+const LARGEST_LIST: usize = 256 << 20;
+
 /// A partition to read.
 pub(super) struct Found {
     pub(super) name: String,
@@ -229,14 +232,9 @@ impl<'a> Parents<'a> {
             (frame.pages, frame.until) = (0, None);
             fetched = fetch.page(&context, &token, &mut frame.size).await;
         }
-        let page = match fetched.map_err(|none| none.fault)? {
-            Fetched::Page(page) => *page,
-            Fetched::Long(mut long) => {
-                while let Some(rows) = long.next().await? {
-                    frame.items.extend(trees(rows)?);
-                }
-                return Ok(true);
-            }
+        let (records, page) = match fetched.map_err(|none| none.fault)? {
+            Fetched::Page(mut page) => (std::mem::take(&mut page.records), Some(page)),
+            Fetched::Long(mut long) => (long.all(LARGEST_LIST).await?, None),
             Fetched::Nothing => {
                 self.left_out = true;
                 return Ok(true);
@@ -250,7 +248,10 @@ impl<'a> Parents<'a> {
                 return Ok(true);
             }
         };
-        let next = fetch.next(&token, &page)?;
+        let next = match page {
+            Some(page) => fetch.next(&token, &page, &records)?,
+            None => None,
+        };
         frame.pages += 1;
         frame.used.insert(token.hash());
         if let Some(next) = &next
@@ -263,8 +264,8 @@ impl<'a> Parents<'a> {
             return Err(Fault::service(message).with_code("page_cycle").into());
         }
         let items = match self.meant.as_mut().filter(|_| depth == 1) {
-            Some(meant) => meant.changed(reading, page.records, self.live.clock.now())?,
-            None => trees(page.records)?,
+            Some(meant) => meant.changed(reading, records, self.live.clock.now())?,
+            None => trees(records)?,
         };
         frame.items = items.into();
         frame.token = token;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join;
 use http::HeaderMap;
-use karez_api::{Fault, Json, JsonMap, Lane, Position, Record};
+use karez_api::{Body, Fault, Json, JsonMap, Lane, Position, Record};
 use tracing::warn;
 
 use super::ask::Context;
@@ -25,6 +25,7 @@ use super::tracker::Tracker;
 const SAVE_EVERY: Duration = Duration::from_secs(1);
 /// Rows of a long answer that go out together, and how many such parts are on their way at most.
 const TOGETHER: usize = 1_000;
+const TOGETHER_BYTES: usize = 4 << 20;
 const PARTS: usize = 2;
 
 /// One partition of a stream that is read.
@@ -260,7 +261,7 @@ impl Part<'_> {
         if page.partial > 0 {
             self.tracker.count("graphql_errors", page.partial);
         }
-        let mut next = fetch.next(&open.token, &page)?;
+        let mut next = fetch.next(&open.token, &page, &page.records)?;
         self.cap(open, &page.headers, run);
         let window = self.window(mark);
         let sorted = self.reading().identity.sort(page.records, common, &window, open, now)?;
@@ -282,12 +283,14 @@ impl Part<'_> {
         self.cap(open, long.headers(), run);
         let window = self.window(mark);
         let mut handed = VecDeque::new();
-        let mut items = Vec::new();
+        let (mut items, mut length) = (Vec::new(), 0);
         while let Some(rows) = long.next().await? {
+            length += rows.iter().map(Body::length).sum::<usize>();
             items.extend(rows);
-            if items.len() < TOGETHER {
+            if items.len() < TOGETHER && length < TOGETHER_BYTES {
                 continue;
             }
+            length = 0;
             let read = items.len() as u64;
             let now = self.live.clock.now();
             let mut part =

@@ -99,7 +99,7 @@ impl Identity {
             id.push_str(key.as_deref().unwrap_or_default());
             let written = match &point {
                 Some(point) if key.is_some() => write!(id, "@{point}"),
-                _ => write!(id, "#{}", hex::encode(&Sha256::digest(body.bytes())[..16])),
+                _ => write!(id, "#{}", hex::encode(&Sha256::digest(body.compact())[..16])),
             };
             debug_assert!(written.is_ok(), "a text takes all that is written");
             if let Some(point) = point {

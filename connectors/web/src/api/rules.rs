@@ -17,6 +17,8 @@ pub(super) struct Judge {
     /// Those of the client.
     pub(super) client: Option<Arc<Rules>>,
     own: Vec<Rule>,
+    /// Some of them look into bodies.
+    pub(super) bodies: bool,
 }
 
 struct Rule {
@@ -37,7 +39,7 @@ pub(super) enum Ruling {
 
 impl Judge {
     pub(super) fn check(cx: &Checker<'_>, at: &Path, specs: &[RuleSpec]) -> Option<Self> {
-        let mut judge = Self::default();
+        let mut judge = Self { bodies: specs.iter().any(|spec| spec.body.is_some()), ..Self::default() };
         let (mut client, mut places) = (Vec::new(), Vec::new());
         let mut wrong = false;
         for (number, spec) in specs.iter().enumerate() {

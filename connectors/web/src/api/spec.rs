@@ -273,7 +273,8 @@ pub(super) struct JobSpec {
     #[serde(default)]
     pub(super) abort: Option<CallSpec>,
     /// Hosts beside the API's own that it may be fetched from, like `*.s3.amazonaws.com`, where an answer gives the
-    /// whole address (`path: "{{job.url}}"`): by https, and without credentials, headers and parameters of ours.
+    /// whole address (`path: "{{job.url}}"`): by https like the API itself, and without credentials, headers and
+    /// parameters of ours.
     #[serde(default)]
     pub(super) hosts: Vec<String>,
 }

@@ -1,7 +1,6 @@
 //! A stream, compiled: everything that is needed to read it, and nothing of how far it is.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use karez_api::{Condition, Json};
@@ -62,8 +61,6 @@ pub(super) struct Reading {
     pub(super) expect: Option<ExpectSpec>,
     pub(super) job: Option<Job>,
     pub(super) told: Told,
-    /// Its answers have been too long to be held.
-    pub(super) long: AtomicBool,
     /// Of a GraphQL query: what an answer with errors is.
     pub(super) on_errors: Option<OnErrors>,
 }

@@ -99,7 +99,7 @@ impl Ask {
     /// and a user's number may be an order's, too.
     fn scope(&self) -> String {
         let asked = json!([self.method, self.url, self.path, self.headers, self.query, self.body]);
-        hex::encode(&Sha256::digest(asked.to_string())[..8])
+        digest(&asked)
     }
 
     /// With its scope.
@@ -130,6 +130,10 @@ impl Ask {
         let call = Call { request: request?, decoder: decoder? };
         Some((Whom::Http(Arc::new(call)), self.scope()))
     }
+}
+
+fn digest(asked: &Json) -> String {
+    hex::encode(&Sha256::digest(asked.to_string())[..8])
 }
 
 fn get() -> String {
@@ -173,7 +177,8 @@ impl SinkSpec for Enrich {
             (None, Some(name)) => {
                 let parent = self.parent.as_ref().map(|parent| cx.value(&root.field("parent"), parent));
                 let lookup = Lookup::check(cx, &root.field("stream"), name);
-                let scope = lookup.as_ref().map(|lookup| lookup.scope().to_owned());
+                // Who asks about something else asks something else.
+                let scope = lookup.as_ref().map(|lookup| digest(&json!([lookup.scope(), self.parent])));
                 let parent = parent.map_or(Some(None), |parent| parent.map(Some));
                 lookup.zip(parent).map(|(lookup, parent)| Whom::Stream(lookup.into(), parent)).zip(scope)
             }

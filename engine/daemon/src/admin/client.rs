@@ -17,6 +17,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 use super::Token;
+use crate::cli::Usage;
 use crate::settings::Settings;
 
 /// Where a running daemon writes the address of its admin side.
@@ -94,7 +95,11 @@ impl Client {
         let body = response.into_body().collect().await?.to_bytes();
         let answer: Json = serde_json::from_slice(&body).context("the daemon's answer is not JSON")?;
         if !good {
-            bail!("{}", answer["error"].as_str().unwrap_or("the daemon refused"));
+            let said = answer["error"].as_str().unwrap_or("the daemon refused");
+            match answer["code"] == "usage" {
+                true => return Err(Usage(said.to_owned()).into()),
+                false => bail!("{said}"),
+            }
         }
         Ok(answer)
     }

@@ -9,7 +9,7 @@ use http::{Response, StatusCode};
 use hyper::body::Incoming;
 use karez_api::Fault;
 use karez_runtime::{Rewind, Rewound};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::{Guard, api, metrics};
 use crate::fleet::Fleet;
@@ -47,6 +47,8 @@ pub(crate) struct Admin {
     /// Where browsers reach the listener of webhooks.
     pub(crate) public_url: String,
     pub(crate) settings: Settings,
+    /// One at a time.
+    pub(crate) recordings: Semaphore,
 }
 
 impl Admin {

@@ -41,6 +41,7 @@ impl Desk {
             manager,
             public_url: String::new(),
             settings: crate::settings::Layer::default().into(),
+            recordings: tokio::sync::Semaphore::new(1),
         }));
         Self { inside, address, authorization, requests, serving }
     }

@@ -9,6 +9,7 @@ use serde_json::json;
 use super::Admin;
 use super::api::{failed, ok};
 use super::handler::whole;
+use crate::cli::Usage;
 use crate::server::{Budget, Payload, error, read};
 use crate::trying::{Holder, Recording, Wish, asked, explained, recorded};
 
@@ -28,7 +29,7 @@ pub(super) async fn explain(admin: &Admin, name: &str, body: Incoming) -> Respon
     };
     match told {
         Ok((told, failed)) => ok(&json!({"told": told, "failed": failed})),
-        Err(fault) => failed(&format!("{fault:#}")),
+        Err(fault) => wrong(&fault),
     }
 }
 
@@ -36,7 +37,7 @@ pub(super) async fn explain(admin: &Admin, name: &str, body: Incoming) -> Respon
 pub(super) async fn about(admin: &Admin, name: &str) -> Response<Payload> {
     match plan(admin, name).await {
         Ok((_, plan)) => ok(&json!({"file": &*plan.file})),
-        Err(fault) => failed(&format!("{fault:#}")),
+        Err(fault) => wrong(&fault),
     }
 }
 
@@ -45,12 +46,24 @@ pub(super) async fn record(admin: &Admin, name: &str, body: Incoming) -> Respons
         Ok(recording) => recording,
         Err(fault) => return whole(error(StatusCode::BAD_REQUEST, "body", &fault)),
     };
+    // All of it is held until it is told.
+    let Ok(_turn) = admin.recordings.try_acquire() else {
+        return whole(error(StatusCode::CONFLICT, "busy", "another recording is going on"));
+    };
     match plan(admin, name).await {
         Ok((holder, plan)) => {
             let (fixture, problem) = recorded(&recording, &plan, &admin.settings, &holder).await;
             ok(&json!({"fixture": fixture, "problem": problem.map(|fault| fault.to_string())}))
         }
-        Err(fault) => failed(&format!("{fault:#}")),
+        Err(fault) => wrong(&fault),
+    }
+}
+
+/// Whoever asked for what there is not is told so.
+fn wrong(fault: &anyhow::Error) -> Response<Payload> {
+    match fault.is::<Usage>() {
+        true => whole(error(StatusCode::NOT_FOUND, "usage", &fault.to_string())),
+        false => failed(&format!("{fault:#}")),
     }
 }
 

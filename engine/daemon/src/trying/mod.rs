@@ -64,17 +64,19 @@ impl Holder {
     /// # Errors
     /// No pipeline has that name, its file is wrong, or a secret cannot be had.
     pub(crate) async fn plan(&self, name: &str, settings: &Settings) -> Result<PipelinePlan> {
-        let mut loader = Loader::new(settings.pipelines.clone());
-        let loaded = match self {
-            Self::Store(memory) => {
-                secrets::unlock(memory.vault()).await?;
-                loader.load(&Read::from(memory.vault()).await)?
+        if let Self::Store(memory) = self {
+            secrets::unlock(memory.vault()).await?;
+        }
+        let secrets: Box<dyn Secrets + Send> = match self {
+            Self::Store(memory) | Self::Lent(memory) => Box::new(Read::from(memory.vault()).await),
+            Self::Daemon(_) => {
+                Box::new(Kept("the daemon that runs holds it, and reads its own files: leave the paths out"))
             }
-            Self::Lent(memory) => loader.load(&Read::from(memory.vault()).await)?,
-            Self::Daemon(_) => loader
-                .load(&Kept("the daemon that runs holds it, and reads its own files: leave the paths out"))?,
-            Self::Nobody => loader.load(&Kept("nothing is stored yet"))?,
+            Self::Nobody => Box::new(Kept("nothing is stored yet")),
         };
+        let mut loader = Loader::new(settings.pipelines.clone());
+        // Many files take a while: they are checked beside the runtime.
+        let loaded = tokio::task::spawn_blocking(move || loader.load(&*secrets)).await??;
         if !loaded.problems.is_empty() && !matches!(self, Self::Lent(_)) {
             say(diagnostics::render(&loaded.problems, console::colour()).trim_end());
         }

@@ -81,7 +81,8 @@ impl Cache {
         metrics: &CacheMetrics,
         send: impl Ask,
     ) -> Result<Response, Failure> {
-        if !request.method.is_safe() {
+        // Under a key of its own, whatever is asked is a question.
+        if !request.method.is_safe() && !matches!(request.reuse, Reuse::For { .. }) {
             return self.change(request, send).await;
         }
         let Some((key, rule)) = self.rule(request) else { return send.ask(Cow::Borrowed(request)).await };
@@ -104,12 +105,11 @@ impl Cache {
 
     /// Under which key an answer is looked for and kept, if at all.
     fn rule(&self, request: &Request) -> Option<(String, Rule)> {
-        if !matches!(request.method, Method::GET | Method::HEAD) {
-            return None;
-        }
+        let plain = matches!(request.method, Method::GET | Method::HEAD);
         match (&request.reuse, self.ttl) {
             (Reuse::Never, _) => None,
             (Reuse::For { key, ttl }, _) => Some((format!("for {key}"), Rule::Until(*ttl, None))),
+            (Reuse::Connection, _) if !plain => None,
             (Reuse::Connection, _) if !self.by_itself || !is_plain(&request.headers) => None,
             (Reuse::Connection, Some(ttl)) => {
                 Some((address_key(request), Rule::Until(ttl, Some(asked_with(&request.headers)))))

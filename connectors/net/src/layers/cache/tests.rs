@@ -153,8 +153,9 @@ async fn a_request_that_changes_something_is_sent_and_makes_forget() {
         rig.bodies(vec![at("/a"), at("/a"), posted(), posted(), at("/a"), at("/a")]).await,
         "1 1 2 3 4 4"
     );
-    let mutation = Request { reuse: timed("k", 60).reuse, ..posted() };
-    assert_eq!(rig.bodies(vec![mutation.clone(), mutation]).await, "5 6");
+    // Under a key of its own it is a question, as many searches are.
+    let search = Request { reuse: timed("k", 60).reuse, ..posted() };
+    assert_eq!(rig.bodies(vec![search.clone(), search, at("/a")]).await, "5 5 4");
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! A long JSON text whose records stand in one list: read item by item. What stands beside the list is passed over.
+//! A long JSON text whose records stand in one place: read one by one. What stands beside them is passed over.
 
 use std::sync::Arc;
 
@@ -59,6 +59,12 @@ impl Items {
                 self.open.push(false);
                 Next::Field { first: true }
             }
+            // One record.
+            (Next::Value, b'{') => {
+                let Some(length) = record(text, end, rows)? else { return Ok(None) };
+                self.next = self.behind();
+                return Ok(Some(length));
+            }
             (Next::Value, _) => {
                 let fault = match value(text, end)? {
                     None => return Ok(None),
@@ -78,8 +84,7 @@ impl Items {
             (Next::Item { first: true }, b']') | (Next::ItemEnd, b']') => self.behind(),
             (Next::ItemEnd, b',') => Next::Item { first: false },
             (Next::Item { .. }, _) => {
-                let Some((length, raw)) = value(text, end)? else { return Ok(None) };
-                rows.push(Body::from_bytes(Form::Json, Bytes::copy_from_slice(raw.as_bytes())));
+                let Some(length) = record(text, end, rows)? else { return Ok(None) };
                 self.next = Next::ItemEnd;
                 return Ok(Some(length));
             }
@@ -151,6 +156,13 @@ impl Cut for Items {
 fn beyond_space(text: &[u8], from: usize) -> Option<usize> {
     let space = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
     text.get(from..)?.iter().position(|byte| !space(byte)).map(|space| from + space)
+}
+
+/// Takes the record off the front of a text.
+fn record(text: &[u8], end: End, rows: &mut Vec<Body>) -> Result<Option<usize>, Fault> {
+    let Some((length, raw)) = value(text, end)? else { return Ok(None) };
+    rows.push(Body::from_bytes(Form::Json, Bytes::copy_from_slice(raw.as_bytes())));
+    Ok(Some(length))
 }
 
 /// The value that a text begins with, and its length; nothing where it is not whole.

@@ -96,7 +96,6 @@ impl Decoder {
             Content::Rows(Kind::Lines) => &ndjson::ACCEPTS,
             Content::Rows(Kind::Table(_)) => &csv::ACCEPTS,
             Content::Rows(Kind::Document(_)) => &xml::ACCEPTS,
-            Content::Rows(Kind::Items(_)) => &json::ACCEPTS,
         }
     }
 
@@ -118,22 +117,22 @@ impl Decoder {
         }
     }
 
-    /// Reads an answer piece by piece, where its format is for that: rows, and files.
+    /// Reads an answer piece by piece, where its format is for that.
     pub(crate) fn lines(&self) -> Option<Rows> {
         match &self.content {
-            Content::Json(_) if !self.packed => None,
-            _ => self.pieces(),
+            Content::Json(_) => None,
+            Content::Rows(kind) if self.packed => Some(Rows::packed(kind.clone(), MAX_ROW)),
+            Content::Rows(kind) => Some(Rows::new(kind.clone(), MAX_ROW)),
         }
     }
 
-    /// Reads an answer piece by piece, where that can be done: the last resort for one that is too long to be held,
-    /// since nothing is seen of it but its records.
-    pub(crate) fn pieces(&self) -> Option<Rows> {
-        let kind = match &self.content {
-            Content::Json(records) => Kind::Items(records.names()?.into()),
-            Content::Rows(kind) => kind.clone(),
-        };
-        Some(if self.packed { Rows::packed(kind, MAX_ROW) } else { Rows::new(kind, MAX_ROW) })
+    /// Reads a JSON answer piece by piece, where only names lead to its records: for one that is too long to be held,
+    /// since nothing else is seen of it. None of them is longer than `max` bytes.
+    pub(crate) fn items(&self, max: usize) -> Option<Rows> {
+        match &self.content {
+            Content::Json(records) if !self.packed => Some(Rows::items(records.names()?, max)),
+            _ => None,
+        }
     }
 }
 

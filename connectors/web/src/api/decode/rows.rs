@@ -15,6 +15,9 @@ use super::xml::{Document, Elements};
 /// Longest row of an answer that is read piece by piece, in bytes.
 pub(super) const MAX_ROW: usize = 1 << 20;
 
+/// A part of a row that is looked at again whenever there is more of it, in bytes.
+const SHORT: usize = 16 << 10;
+
 /// What some programs write at the start of UTF-8 text; no part of it.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
@@ -24,8 +27,6 @@ pub(super) enum Kind {
     Lines,
     Table(Arc<Table>),
     Document(Arc<Document>),
-    /// A list in a JSON text, by the names that lead to it.
-    Items(Arc<[String]>),
 }
 
 /// Takes rows off the front of a text.
@@ -50,6 +51,8 @@ pub(crate) struct Rows {
     unpacker: Option<Unpacker>,
     /// What is not a whole row yet.
     pub(super) held: BytesMut,
+    /// It is not looked at again before it has this length: it may come in tiny pieces.
+    again: usize,
     /// Nothing of the text was read so far.
     fresh: bool,
     max: usize,
@@ -63,9 +66,17 @@ impl Rows {
             Kind::Lines => Box::new(Lines::new()),
             Kind::Table(table) => Box::new(TableRows::new(table)),
             Kind::Document(shape) => Box::new(Elements::new(shape, max)),
-            Kind::Items(way) => Box::new(Items::new(way)),
         };
-        Self { unpacker: None, held: BytesMut::new(), fresh: true, max, format }
+        Self::of(format, max)
+    }
+
+    /// Of a JSON text with a list that these names lead to.
+    pub(super) fn items(way: &[String], max: usize) -> Self {
+        Self::of(Box::new(Items::new(way.into())), max)
+    }
+
+    fn of(format: Box<dyn Cut>, max: usize) -> Self {
+        Self { unpacker: None, held: BytesMut::new(), again: 0, fresh: true, max, format }
     }
 
     /// The same of a gzip file.
@@ -93,6 +104,9 @@ impl Rows {
             true => text,
             false => {
                 self.held.extend_from_slice(&text);
+                if end == End::Open && self.held.len() < self.again {
+                    return Ok(());
+                }
                 self.held.split().freeze()
             }
         };
@@ -110,6 +124,7 @@ impl Rows {
             return Err(bad(format!("a row of the answer is longer than {} bytes", self.max)));
         }
         self.held.extend_from_slice(rest);
+        self.again = if rest.len() < SHORT { 0 } else { rest.len() + rest.len() / 4 };
         Ok(())
     }
 }

@@ -27,9 +27,13 @@ fn told(fault: Fault) -> String {
     format!("{} {}", fault.code(), fault.message())
 }
 
+fn rows_of(decoder: &Decoder) -> Rows {
+    decoder.lines().or_else(|| decoder.items(MAX_ROW)).unwrap()
+}
+
 /// The same, in pieces of so many bytes.
 fn in_pieces(decoder: &Decoder, body: &[u8], sizes: &[usize]) -> Result<Json, String> {
-    let mut rows = decoder.pieces().unwrap();
+    let mut rows = rows_of(decoder);
     let (mut records, mut at) = (Vec::new(), 0);
     for size in sizes.iter().cycle() {
         let piece = &body[at..body.len().min(at + size)];
@@ -123,6 +127,7 @@ fn a_list_in_json_is_the_same_in_pieces_of_any_size() {
         r#"{"data":{"items":[{"id":1,"t":"\u00e9]\""},[2,{}], "é" ,-4.5e1,null,true],"n":[1]},"next":{"a":[]}}"#,
         " {\n \"meta\" : {\"items\":[9]} , \"data\" :\t{ \"items\" : [ ] , \"n\":1 } }\n",
         r#"{"data":{"n":12,"items":null}}"#,
+        r#"{"data":{"items":{"id":[1,2]},"n":12}}"#,
         r#"{"data":{"items":[1,23,456]}}"#,
         "\u{feff}{\"d\\u0061ta\":{\"items\":[{}]}}",
     ] {
@@ -134,7 +139,11 @@ fn a_list_in_json_is_the_same_in_pieces_of_any_size() {
     }
     let root = checked(json!("json"), false, None).unwrap();
     assert_eq!(in_pieces(&root, b"[1, 2]", &[1]), Ok(json!([1, 2])));
-    assert!(checked(json!("json"), false, Some("$.data[*].x")).unwrap().pieces().is_none());
+    assert!(checked(json!("json"), false, Some("$.data[*].x")).unwrap().items(MAX_ROW).is_none());
+    assert!(
+        checked(json!("json"), true, None).unwrap().items(MAX_ROW).is_none(),
+        "a file is unpacked as a whole"
+    );
 }
 
 #[test]
@@ -405,7 +414,7 @@ fn no_more_is_held_than_one_row_however_long_the_answer_is() {
         (json!({"xml": {"record": "/os/o"}}), "<os>", element, "</os>"),
         (json!("json"), " [0", item, "]\n"),
     ] {
-        let mut rows = decoder(format.clone()).pieces().unwrap();
+        let mut rows = rows_of(&decoder(format.clone()));
         let count = LENGTH / row.len();
         let block = Bytes::from(row.repeat(100));
         let mut records = rows.feed(Some(head.into())).unwrap().len();
@@ -421,6 +430,23 @@ fn no_more_is_held_than_one_row_however_long_the_answer_is() {
         let expected = count / 100 * 100 + usize::from(head.ends_with('0'));
         assert_eq!(records, expected, "{format}");
     }
+}
+
+#[test]
+fn a_row_in_tiny_pieces_is_not_read_again_for_each_of_them() {
+    let (mut rows, text) = (listed_rows(), "x".repeat(900 << 10));
+    let whole = format!("{{\"data\":{{\"items\":[\"{text}\"]}}}}");
+    let mut records = Vec::new();
+    // Half a million looks at up to a megabyte would take minutes.
+    for piece in whole.as_bytes().chunks(2) {
+        records.extend(rows.feed(Some(Bytes::copy_from_slice(piece))).unwrap());
+    }
+    records.extend(rows.feed(None).unwrap());
+    assert_eq!(trees(records).unwrap(), [Json::from(text)]);
+}
+
+fn listed_rows() -> Rows {
+    rows_of(&listed())
 }
 
 #[test]
@@ -446,7 +472,7 @@ fn a_json_answer_is_read_as_a_whole_with_what_is_beside_the_records() {
     let page = decoder.read("\u{feff}{\"data\":[{\"id\":1}],\"next\":\"t\"}".into()).unwrap();
     assert_eq!(page.envelope, json!({"data": [], "next": "t"}));
     assert_eq!(trees(page.records).unwrap(), [json!({"id": 1})]);
-    assert!(decoder.lines().is_none() && decoder.pieces().is_some());
+    assert!(decoder.lines().is_none() && decoder.items(MAX_ROW).is_some());
     let told = decoder.read("{\"error\":\"token=secret\"}".into()).map_err(told).unwrap_err();
     assert_eq!(told, "records_missing the answer has no records at $.data: $ has error");
     assert!(checked(json!("json"), true, None).unwrap().read(gzip::packed(b"[1]").into()).is_ok());
