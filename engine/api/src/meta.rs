@@ -43,6 +43,25 @@ pub struct Meta {
 }
 
 impl Meta {
+    /// The names of what every record may have; [`Meta::extra`] holds others.
+    pub const FIXED: [&str; 15] = [
+        "id",
+        "source",
+        "received_at",
+        "event_type",
+        "delivery_id",
+        "attempt",
+        "signature",
+        "headers",
+        "key",
+        "partition",
+        "offset",
+        "topic",
+        "file",
+        "line",
+        "error",
+    ];
+
     #[must_use]
     pub fn new(id: RecordId, source: Arc<str>, received_at: Millis) -> Self {
         Self {

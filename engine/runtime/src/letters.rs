@@ -16,7 +16,7 @@ use siphasher::sip::SipHasher13;
 use tokio::sync::Mutex;
 
 pub use kept::KeptRecord;
-pub(crate) use kept::{OVERLAID, body_json, meta_json, overlay_meta};
+pub(crate) use kept::{body_json, meta_json, overlay_meta};
 use origins::Origins;
 
 use crate::core::Burial;

@@ -16,7 +16,7 @@ use serde_json::json;
 
 use crate::counters::{Counters, End};
 use crate::graph::{Graph, Outcome};
-use crate::letters::{OVERLAID, body_json};
+use crate::letters::body_json;
 use crate::prepare::Prepare;
 use crate::tap::Taps;
 use replay::Replaying;
@@ -232,7 +232,7 @@ fn input_record(input: &Json, source: &Arc<str>, now: Millis, seed: u64, number:
     let mut meta = Meta::new(RecordId::text(format!("test-{seed}-{number}")), Arc::clone(source), now);
     // Beside what every record has, a source's own words stand as expressions see them.
     let (fixed, own): (JsonMap, JsonMap) =
-        given.into_iter().partition(|(name, _)| OVERLAID.contains(&name.as_str()));
+        given.into_iter().partition(|(name, _)| name == "extra" || Meta::FIXED.contains(&name.as_str()));
     crate::letters::overlay_meta(&mut meta, &Json::Object(fixed));
     meta.extra.extend(own);
     Record::new(Body::from_tree(body), meta)

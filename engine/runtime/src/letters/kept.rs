@@ -129,24 +129,6 @@ fn meta_from_json(json: &Json) -> Meta {
     meta
 }
 
-/// The names that [`overlay_meta`] knows.
-pub(crate) const OVERLAID: [&str; 14] = [
-    "id",
-    "received_at",
-    "headers",
-    "event_type",
-    "delivery_id",
-    "attempt",
-    "signature",
-    "key",
-    "partition",
-    "offset",
-    "topic",
-    "file",
-    "line",
-    "extra",
-];
-
 /// Writes the fields that `json` names over `meta`.
 pub(crate) fn overlay_meta(meta: &mut Meta, json: &Json) {
     let text = |name: &str| json[name].as_str().map(Arc::<str>::from);

@@ -5,25 +5,6 @@ use serde_json::json;
 
 use super::descend;
 
-/// The names that `set_meta` cannot write.
-pub(crate) const FIXED: [&str; 15] = [
-    "id",
-    "source",
-    "received_at",
-    "event_type",
-    "delivery_id",
-    "attempt",
-    "signature",
-    "headers",
-    "key",
-    "partition",
-    "offset",
-    "topic",
-    "file",
-    "line",
-    "error",
-];
-
 /// One field of the metadata by its path.
 pub(crate) fn look_up(meta: &Meta, path: &[String]) -> Option<Json> {
     match path {
@@ -36,7 +17,7 @@ pub(crate) fn look_up(meta: &Meta, path: &[String]) -> Option<Json> {
 
 /// Everything that is known.
 pub(crate) fn tree(meta: &Meta) -> Json {
-    let fixed = FIXED.iter().filter_map(|name| Some(((*name).to_owned(), field(meta, name)?)));
+    let fixed = Meta::FIXED.iter().filter_map(|name| Some(((*name).to_owned(), field(meta, name)?)));
     let mut fields: JsonMap = fixed.collect();
     for (name, value) in &*meta.extra {
         fields.entry(name.clone()).or_insert_with(|| value.clone());

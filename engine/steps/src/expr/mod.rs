@@ -19,7 +19,6 @@ use karez_api::{Condition, Escape, Expressions, Json, Path, Problem, Scope, Text
 pub(crate) use jq::Program;
 pub use jq::{JqRuns, jq_runs};
 pub(crate) use jsonpath::{Query, Step, parse_pick};
-pub(crate) use metadata::FIXED as FIXED_METADATA;
 pub(crate) use template::moment;
 pub(crate) use value::tree;
 

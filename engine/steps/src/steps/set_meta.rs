@@ -1,10 +1,8 @@
 //! `set_meta`: writes metadata that survives `map`.
 
-use karez_api::{Checker, Emit, Fault, JsonMap, Path, Problem, Record, Step, StepSpec, Value};
+use karez_api::{Checker, Emit, Fault, JsonMap, Meta, Path, Problem, Record, Step, StepSpec, Value};
 use schemars::JsonSchema;
 use serde::Deserialize;
-
-use crate::expr::FIXED_METADATA;
 
 /// Values by name, read back as `{{@meta.name}}` and jq `$meta.name`. A value that matches nothing leaves its name as it was.
 #[derive(Deserialize, JsonSchema)]
@@ -21,7 +19,7 @@ impl StepSpec for SetMetaSpec {
             .iter()
             .map(|(name, setting)| {
                 let at = Path::root().field(name);
-                if FIXED_METADATA.contains(&name.as_str()) {
+                if Meta::FIXED.contains(&name.as_str()) {
                     let message = format!("{name} is set by the engine and cannot be written");
                     cx.report(
                         Problem::error("reserved-name", at, message).on_key().help("choose another name"),
