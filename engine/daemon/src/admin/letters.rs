@@ -10,9 +10,10 @@ use tokio::time::timeout;
 
 use super::address::decoded;
 use super::api::{failed, missing, ok};
+use super::asked::asked;
 use super::handler::whole;
 use crate::fleet::Fleet;
-use crate::server::{Budget, Payload, error, json_of, read};
+use crate::server::{Payload, error, json_of};
 
 /// The largest body of a request, in bytes: an edited record.
 const MAX_BODY: usize = 8 << 20;
@@ -60,19 +61,9 @@ struct Replay {
     body: Option<String>,
 }
 
-async fn asked(body: Incoming) -> Result<Replay, String> {
-    let body = read(body, MAX_BODY, &mut Budget::new(MAX_BODY + 1).open())
-        .await
-        .map_err(|_| "the body is too large or broke off")?;
-    match body.trim_ascii() {
-        [] => Ok(Replay::default()),
-        text => serde_json::from_slice(text).map_err(|fault| fault.to_string()),
-    }
-}
-
 /// Waits for what becomes of the record, but not for ever: a sink that is down may take days.
 pub(super) async fn replay(fleet: &Fleet, id: &str, body: Incoming) -> Response<Payload> {
-    let asked = match asked(body).await {
+    let asked = match asked::<Replay>(body, MAX_BODY).await {
         Ok(asked) => asked,
         Err(fault) => return whole(error(StatusCode::BAD_REQUEST, "body", &fault)),
     };

@@ -3,6 +3,7 @@
 
 mod address;
 mod api;
+mod asked;
 mod client;
 mod connection_metrics;
 mod connections;

@@ -9,10 +9,11 @@ use serde_json::json;
 use tokio::sync::oneshot;
 
 use super::api::{failed, no_pipeline, ok};
+use super::asked::asked;
 use super::handler::whole;
 use super::{Admin, Request, RewindRequest};
 use crate::fleet::Fleet;
-use crate::server::{Budget, Payload, error, read};
+use crate::server::{Payload, error};
 
 /// Most bytes of a request.
 const MAX_BODY: usize = 64 << 10;
@@ -36,21 +37,14 @@ struct Asked {
     yes: bool,
 }
 
-async fn asked(body: Incoming) -> Result<(Rewind, bool), String> {
-    let body = read(body, MAX_BODY, &mut Budget::new(MAX_BODY + 1).open())
-        .await
-        .map_err(|_| "the body is too large or broke off")?;
-    let asked: Asked = match body.trim_ascii() {
-        [] => Asked::default(),
-        text => serde_json::from_slice(text).map_err(|fault| fault.to_string())?,
-    };
-    let Asked { source, stream, to, yes } = asked;
+async fn wished(body: Incoming) -> Result<(Rewind, bool), String> {
+    let Asked { source, stream, to, yes } = asked(body, MAX_BODY).await?;
     let to = to.map(|time| moment(&time)).transpose()?;
     Ok((Rewind { source, stream, to }, yes))
 }
 
 pub(super) async fn rewind(admin: &Admin, name: &str, body: Incoming) -> Response<Payload> {
-    let (rewind, yes) = match asked(body).await {
+    let (rewind, yes) = match wished(body).await {
         Ok(asked) => asked,
         Err(fault) => return whole(error(StatusCode::BAD_REQUEST, "body", &fault)),
     };

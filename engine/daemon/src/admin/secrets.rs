@@ -17,7 +17,7 @@ use super::handler::whole;
 use crate::fleet::Fleet;
 use crate::reload::Pass;
 use crate::secrets;
-use crate::server::{Budget, Payload, error, read};
+use crate::server::{Payload, error};
 
 /// The largest body of a request, in bytes: a value of which each byte is an escape of JSON.
 const MAX_BODY: usize = LARGEST_SECRET * 6 + 1024;
@@ -119,10 +119,7 @@ pub(crate) fn tell(Rotated { key, rewrapped }: Rotated) -> Json {
 }
 
 async fn asked<T: DeserializeOwned>(body: Incoming) -> Result<T, String> {
-    let body = read(body, MAX_BODY, &mut Budget::new(MAX_BODY + 1).open())
-        .await
-        .map_err(|_| "the body is too large or broke off")?;
-    let body = Zeroizing::new(Vec::from(body));
+    let body = Zeroizing::new(Vec::from(super::asked::body(body, MAX_BODY).await?));
     // What serde says may show a part of the text, so only the place is told.
     serde_json::from_slice(&body).map_err(|fault| {
         format!("the body is not what is expected, at line {} column {}", fault.line(), fault.column())

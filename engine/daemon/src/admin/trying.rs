@@ -3,14 +3,14 @@
 use http::{Response, StatusCode};
 use hyper::body::Incoming;
 use karez_api::PipelinePlan;
-use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use super::Admin;
 use super::api::{failed, ok};
+use super::asked::asked as wished;
 use super::handler::whole;
 use crate::cli::Usage;
-use crate::server::{Budget, Payload, error, read};
+use crate::server::{Payload, error};
 use crate::trying::{Holder, Recording, Wish, asked, explained, recorded};
 
 /// Most bytes of a request.
@@ -18,7 +18,7 @@ const MAX_BODY: usize = 16 << 10;
 
 /// What a pipeline's sources would ask for, and one page where that is wished.
 pub(super) async fn explain(admin: &Admin, name: &str, body: Incoming) -> Response<Payload> {
-    let wish: Wish = match wished(body).await {
+    let wish: Wish = match wished(body, MAX_BODY).await {
         Ok(wish) => wish,
         Err(fault) => return whole(error(StatusCode::BAD_REQUEST, "body", &fault)),
     };
@@ -42,7 +42,7 @@ pub(super) async fn about(admin: &Admin, name: &str) -> Response<Payload> {
 }
 
 pub(super) async fn record(admin: &Admin, name: &str, body: Incoming) -> Response<Payload> {
-    let recording: Recording = match wished(body).await {
+    let recording: Recording = match wished(body, MAX_BODY).await {
         Ok(recording) => recording,
         Err(fault) => return whole(error(StatusCode::BAD_REQUEST, "body", &fault)),
     };
@@ -73,14 +73,4 @@ async fn plan(admin: &Admin, name: &str) -> anyhow::Result<(Holder, PipelinePlan
     let plan = holder.plan(name, &admin.settings).await?;
     asked(&plan)?;
     Ok((holder, plan))
-}
-
-async fn wished<T: DeserializeOwned + Default>(body: Incoming) -> Result<T, String> {
-    let body = read(body, MAX_BODY, &mut Budget::new(MAX_BODY + 1).open())
-        .await
-        .map_err(|_| "the body is too large or broke off")?;
-    match body.trim_ascii() {
-        [] => Ok(T::default()),
-        text => serde_json::from_slice(text).map_err(|fault| fault.to_string()),
-    }
 }
