@@ -16,6 +16,11 @@ pub mod webhooks {
     pub use crate::webhook::trial::{Call, Delivery, Event, Trial, Verdict};
 }
 
+/// How answers of an API are read, without the API.
+pub mod answers {
+    pub use crate::api::{Reader, linked};
+}
+
 /// The components of this crate.
 #[must_use]
 pub fn components() -> Vec<Component> {

@@ -8,6 +8,8 @@ pub fn json_body(data: &[u8]) {
     let body = Body::from_bytes(Form::Json, Bytes::copy_from_slice(data));
     assert_eq!(body.bytes(), data);
     let reference = serde_json::from_slice::<Json>(data);
+    // Judged alike without a tree.
+    assert_eq!(karez_api::verify_json(data).is_ok(), body.tree().is_ok());
     let tree = match body.tree() {
         Ok(tree) => tree,
         Err(refused) => {

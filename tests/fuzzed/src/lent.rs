@@ -101,21 +101,23 @@ fn check<T: ?Sized>(
     build: fn(Json, &Checker<'_>) -> Option<Box<T>>,
     settings: Json,
 ) -> Result<Box<T>, Vec<Problem>> {
+    checked(|cx| build(settings, cx))
+}
+
+/// What `build` makes, or all that it reports.
+pub(crate) fn checked<T>(build: impl FnOnce(&Checker<'_>) -> Option<T>) -> Result<T, Vec<Problem>> {
     let problems = RefCell::default();
     let built = in_scope(None, |scope| {
-        build(
-            settings,
-            &Checker {
-                node: "node".into(),
-                pipeline: "pipeline".into(),
-                at: Path::root(),
-                encode: Encode::Json,
-                expressions: &Languages,
-                scope: Scope { vars: scope.vars, literal: scope.literal, warnings: scope.warnings },
-                reuse: &Nothing,
-                problems: &problems,
-            },
-        )
+        build(&Checker {
+            node: "node".into(),
+            pipeline: "pipeline".into(),
+            at: Path::root(),
+            encode: Encode::Json,
+            expressions: &Languages,
+            scope: Scope { vars: scope.vars, literal: scope.literal, warnings: scope.warnings },
+            reuse: &Nothing,
+            problems: &problems,
+        })
     });
     let problems = problems.take();
     assert_eq!(built.is_none(), !problems.is_empty(), "{problems:?}");

@@ -16,19 +16,23 @@ mod json_schema;
 mod jsonpath;
 mod template;
 
+mod answer;
 mod file_records;
 mod json_body;
+mod link;
 mod retry_after;
 mod webhook;
 
 mod store_recovery;
 
+pub use answer::answer;
 pub use file_records::file_records;
 pub use interpolation::interpolation;
 pub use jq::jq;
 pub use json_body::json_body;
 pub use json_schema::json_schema;
 pub use jsonpath::jsonpath;
+pub use link::link;
 pub use pipeline::pipeline;
 pub use retry_after::retry_after;
 pub use store_recovery::store_recovery;
@@ -39,7 +43,7 @@ pub use webhook::webhook;
 pub type Target = fn(&[u8]);
 
 /// All checks, by the name of their fuzz target.
-pub const TARGETS: [(&str, Target); 11] = [
+pub const TARGETS: [(&str, Target); 13] = [
     ("pipeline", pipeline),
     ("interpolation", interpolation),
     ("webhook", webhook),
@@ -51,6 +55,8 @@ pub const TARGETS: [(&str, Target); 11] = [
     ("store_recovery", store_recovery),
     ("file_records", file_records),
     ("retry_after", retry_after),
+    ("answer", answer),
+    ("link", link),
 ];
 
 /// The parts of an input, divided by lines of three dashes.

@@ -168,14 +168,24 @@ fn record(text: &[u8], end: End, rows: &mut Vec<Body>) -> Result<Option<usize>, 
 /// The value that a text begins with, and its length; nothing where it is not whole.
 fn value(text: &[u8], end: End) -> Result<Option<(usize, &str)>, Fault> {
     let number = |byte: &u8| matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E');
-    if end == End::Open && text.iter().all(number) {
+    // A number at the end may go on.
+    let before_number = text.iter().rposition(|byte| !number(byte)).map_or(0, |at| at + 1);
+    if end == End::Open && before_number == 0 {
         return Ok(None);
     }
     let mut values = serde_json::Deserializer::from_slice(text).into_iter::<&RawValue>();
     match values.next() {
         Some(Ok(raw)) => Ok(Some((values.byte_offset(), raw.get()))),
-        Some(Err(error)) if error.is_eof() && end == End::Open => Ok(None),
+        Some(Err(error)) if end == End::Open && (error.is_eof() || is_begun(&text[..before_number])) => {
+            Ok(None)
+        }
         Some(Err(error)) => Err(bad_answer("JSON", error, text)),
         None => Ok(None),
     }
+}
+
+/// Whether there is nothing wrong with a text but that it ends.
+fn is_begun(text: &[u8]) -> bool {
+    let mut values = serde_json::Deserializer::from_slice(text).into_iter::<&RawValue>();
+    values.next().is_none_or(|value| value.is_err_and(|error| error.is_eof()))
 }

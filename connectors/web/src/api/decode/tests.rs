@@ -129,6 +129,7 @@ fn a_list_in_json_is_the_same_in_pieces_of_any_size() {
         r#"{"data":{"n":12,"items":null}}"#,
         r#"{"data":{"items":{"id":[1,2]},"n":12}}"#,
         r#"{"data":{"items":[1,23,456]}}"#,
+        r#"{"n":[-0.25e-3],"data":{"items":[{"a":-1.5,"b":[2.0E+7,-0]},-3.25]},"x":1.5}"#,
         "\u{feff}{\"d\\u0061ta\":{\"items\":[{}]}}",
     ] {
         let whole = trees(listed().read(body.into()).unwrap().records).unwrap();
@@ -173,6 +174,7 @@ fn json_in_pieces_that_is_something_else_is_an_error() {
         (r#"{"data":{"items":[1,{"a""#, "bad_answer the answer is not JSON: EOF"),
         (r#"{"data":{"items":[1 2]}}"#, "bad_answer the answer is not JSON: a comma or an end is missing"),
         (r#"{"data":{"items":[1,]}}"#, "bad_answer the answer is not JSON: expected value"),
+        (r#"{"data":{"items":[{"a":1.}]}}"#, "bad_answer the answer is not JSON: invalid number"),
         (r#"{"data":{"items":[1]},}"#, "bad_answer the answer is not JSON: a comma or an end is missing"),
         (r#"{"data" {"items":[1]}}"#, "bad_answer the answer is not JSON: a colon is missing"),
         (r#"{"data":{"items":[1]}} {}"#, "bad_answer the answer is not one JSON text: more stands behind it"),
