@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use karez_api::{Checker, Class, Fault, Json, Record, SourcePlan, SourceSpec};
+use karez_api::{Checker, Class, Fault, Json, Path, Problem, Record, SourcePlan, SourceSpec};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer};
 use serde_json::json;
@@ -129,6 +129,12 @@ impl SourceSpec for GraphqlSpec {
 
 impl GraphqlSpec {
     pub(super) fn streams(self, cx: &Checker<'_>) -> Option<Streams> {
+        let at = |name: &String| Path::root().field("streams").field(name.as_str());
+        let named = self.shared.streams.iter().map(|(name, query)| (at(name), query));
+        let all = named.chain([(Path::root(), &self.single)]);
+        // All of them are looked at, whatever is wrong with the first.
+        let wrong = all.filter(|(at, query)| !query.relays(cx, at)).count();
+        (wrong == 0).then_some(())?;
         let own_address = self.shared.url.is_some();
         let translated = |query: QuerySpec| query.stream(own_address);
         let Shared { url, connection, allow_private, streams, emit, parallel } = self.shared;
@@ -139,6 +145,15 @@ impl GraphqlSpec {
 }
 
 impl QuerySpec {
+    /// Whether it says where its connection is, if it has one.
+    fn relays(&self, cx: &Checker<'_>, at: &Path) -> bool {
+        let Some(page) = self.page.as_ref().filter(|page| !page.relay.starts_with('$')) else { return true };
+        let message = "says where the connection stands, so it begins with $";
+        let problem = Problem::error("bad-jsonpath", at.field("page").field("relay"), message);
+        cx.report(problem.help(format_args!("write $.{}", page.relay)));
+        false
+    }
+
     /// The stream that it is. A query is text, whatever stands in it.
     fn stream(self, own_address: bool) -> StreamSpec {
         let mut body = json!({"query": {"literal": self.query}, "variables": self.variables});
