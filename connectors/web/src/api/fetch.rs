@@ -245,8 +245,9 @@ impl Fetch<'_> {
         now: Millis,
     ) -> Result<Whole, NoPage> {
         let most = connection.max_response();
+        let apart = most > HELD && !self.looks_beside_records(connection);
         let rows = || self.reading.decoder.items(usize::try_from(most).unwrap_or(usize::MAX));
-        let Some(rows) = rows().filter(|_| most > HELD && !self.looks_beside_records(connection)) else {
+        let Some(rows) = apart.then(rows).flatten() else {
             return self.answered(connection.call(request).await, now);
         };
         let asked = karez_net::Request { max_response: Some(HELD), ..request.clone() };
