@@ -103,8 +103,7 @@ impl Recorder {
         noted.exchanges.push(exchange);
         noted.length += length;
         if noted.length > MOST_BYTES {
-            let begun = noted.begun;
-            noted.most = Some(noted.most.map_or(begun, |most| most.min(begun)));
+            noted.most = Some(noted.begun);
         }
     }
 

@@ -372,15 +372,15 @@ impl Fetch<'_> {
     ///
     /// # Errors
     /// As [`super::page::Paging::next`].
-    pub(super) fn next(&self, token: &Token, page: &Page, records: &[Body]) -> Result<Option<Token>, Fault> {
+    pub(super) fn next(&self, token: &Token, page: &Page) -> Result<Option<Token>, Fault> {
         let paging = &self.reading.paging;
-        let last = records.last().filter(|_| paging.needs_last());
+        let last = page.records.last().filter(|_| paging.needs_last());
         let last = last.map(|last| as_record(last.clone(), self.clock.now()));
         let seen = Seen {
             envelope: &page.envelope,
             headers: &page.headers,
             url: &page.url,
-            records: records.len() as u64,
+            records: page.records.len() as u64,
             last: last.as_ref(),
         };
         let next = paging.next(token, &seen)?;

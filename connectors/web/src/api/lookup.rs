@@ -6,7 +6,6 @@ use std::sync::Arc;
 use http::StatusCode;
 use karez_api::{Checker, Clock, Fault, Json, Neighbour, Path, Problem, Scope, suggest};
 use karez_net::{Connection, Reuse, Tally};
-use sha2::{Digest as _, Sha256};
 
 use super::ask::Context;
 use super::decode::trees;
@@ -22,12 +21,12 @@ const MOST: usize = 32 << 20;
 pub(crate) struct Lookup {
     reading: Reading,
     own_parameters: Vec<String>,
-    scope: String,
 }
 
 impl Lookup {
-    /// The stream that `named` names: `STREAM`, or `SOURCE/STREAM` where several sources have one of that name.
-    pub(crate) fn check(cx: &Checker<'_>, at: &Path, named: &str) -> Option<Self> {
+    /// The stream that `named` names: `STREAM`, or `SOURCE/STREAM` where several sources have one of that name. With it
+    /// what is the same for all that ask in the same way.
+    pub(crate) fn check(cx: &Checker<'_>, at: &Path, named: &str) -> Option<(Self, Json)> {
         let wrong = |code: &'static str, message: String, help: String| {
             cx.report(Problem::error(code, at.clone(), message).help(help));
         };
@@ -76,13 +75,7 @@ impl Lookup {
         }
         let asked = &source.settings["streams"][name];
         let whose = [&source.settings["connection"], &source.settings["url"]];
-        let scope = hex::encode(&Sha256::digest(serde_json::json!([whose, asked]).to_string())[..8]);
-        Some(Self { reading, own_parameters, scope })
-    }
-
-    /// The same for all that ask in the same way.
-    pub(crate) fn scope(&self) -> &str {
-        &self.scope
+        Some((Self { reading, own_parameters }, serde_json::json!([whose, asked])))
     }
 
     /// # Errors

@@ -232,8 +232,11 @@ impl<'a> Parents<'a> {
             (frame.pages, frame.until) = (0, None);
             fetched = fetch.page(&context, &token, &mut frame.size).await;
         }
-        let (records, page) = match fetched.map_err(|none| none.fault)? {
-            Fetched::Page(mut page) => (std::mem::take(&mut page.records), Some(page)),
+        let (records, next) = match fetched.map_err(|none| none.fault)? {
+            Fetched::Page(page) => {
+                let next = fetch.next(&token, &page)?;
+                (page.records, next)
+            }
             Fetched::Long(mut long) => (long.all(LARGEST_LIST).await?, None),
             Fetched::Nothing => {
                 self.left_out = true;
@@ -247,10 +250,6 @@ impl<'a> Parents<'a> {
                 });
                 return Ok(true);
             }
-        };
-        let next = match page {
-            Some(page) => fetch.next(&token, &page, &records)?,
-            None => None,
         };
         frame.pages += 1;
         frame.used.insert(token.hash());

@@ -261,7 +261,7 @@ impl Part<'_> {
         if page.partial > 0 {
             self.tracker.count("graphql_errors", page.partial);
         }
-        let mut next = fetch.next(&open.token, &page, &page.records)?;
+        let mut next = fetch.next(&open.token, &page)?;
         self.cap(open, &page.headers, run);
         let window = self.window(mark);
         let sorted = self.reading().identity.sort(page.records, common, &window, open, now)?;

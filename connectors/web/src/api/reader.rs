@@ -4,11 +4,8 @@ use bytes::Bytes;
 use http::HeaderMap;
 use karez_api::{Body, Checker, Fault, Path};
 
-use super::decode::{Decoder, Format, Rows};
+use super::decode::{Decoder, Format, MAX_ROW, Rows};
 use super::link;
-
-/// Longest row of an answer that is read piece by piece, in bytes.
-const LONGEST: usize = 1 << 20;
 
 /// What reads the answers of one stream.
 pub struct Reader(Decoder);
@@ -37,7 +34,7 @@ impl Reader {
     /// The same of one that comes in pieces of so many bytes; nothing where it cannot be read like that.
     #[must_use]
     pub fn in_pieces(&self, body: &Bytes, size: usize) -> Option<Result<Vec<Body>, Fault>> {
-        let rows = self.0.lines().or_else(|| self.0.items(LONGEST))?;
+        let rows = self.0.lines().or_else(|| self.0.items(MAX_ROW))?;
         Some(fed(rows, body, size.max(1)))
     }
 }

@@ -177,10 +177,12 @@ impl SinkSpec for Enrich {
             (None, Some(name)) => {
                 let parent = self.parent.as_ref().map(|parent| cx.value(&root.field("parent"), parent));
                 let lookup = Lookup::check(cx, &root.field("stream"), name);
-                // Who asks about something else asks something else.
-                let scope = lookup.as_ref().map(|lookup| digest(&json!([lookup.scope(), self.parent])));
                 let parent = parent.map_or(Some(None), |parent| parent.map(Some));
-                lookup.zip(parent).map(|(lookup, parent)| Whom::Stream(lookup.into(), parent)).zip(scope)
+                lookup.zip(parent).map(|((lookup, asked), parent)| {
+                    // Who asks about something else asks something else.
+                    let scope = digest(&json!([asked, self.parent]));
+                    (Whom::Stream(lookup.into(), parent), scope)
+                })
             }
             (http, _) => {
                 let message = match http {

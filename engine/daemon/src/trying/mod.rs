@@ -59,6 +59,14 @@ impl Holder {
         Ok(Self::Store(Memory::new(opened, keys)))
     }
 
+    /// What it holds, where that is in this process.
+    fn memory(&self) -> Option<&Memory> {
+        match self {
+            Self::Store(memory) | Self::Lent(memory) => Some(memory),
+            Self::Daemon(_) | Self::Nobody => None,
+        }
+    }
+
     /// The pipeline of this name with the values of its secrets: requests will be sent.
     ///
     /// # Errors
@@ -85,9 +93,9 @@ impl Holder {
 
     /// All stored secrets: whatever a file makes of them is not shown.
     pub(crate) async fn hidden(&self) -> Vec<Secret> {
-        match self {
-            Self::Store(memory) | Self::Lent(memory) => Read::from(memory.vault()).await.values(),
-            Self::Daemon(_) | Self::Nobody => Vec::new(),
+        match self.memory() {
+            Some(memory) => Read::from(memory.vault()).await.values(),
+            None => Vec::new(),
         }
     }
 
@@ -122,10 +130,7 @@ impl Holder {
 
     /// Connections as a daemon has them, but for what stands between them and the network.
     pub(crate) fn shared(&self, clock: Arc<dyn Clock>, options: net::Options) -> Shared {
-        let vault = match self {
-            Self::Store(memory) | Self::Lent(memory) => Some(Arc::clone(memory.vault()) as Arc<dyn Vault>),
-            Self::Daemon(_) | Self::Nobody => None,
-        };
+        let vault = self.memory().map(|memory| Arc::clone(memory.vault()) as Arc<dyn Vault>);
         let connections = net::Connections::new(clock, vault.clone(), options);
         let shared = Shared::default().with(Arc::new(connections));
         match vault {

@@ -105,12 +105,11 @@ impl Cache {
 
     /// Under which key an answer is looked for and kept, if at all.
     fn rule(&self, request: &Request) -> Option<(String, Rule)> {
-        let plain = matches!(request.method, Method::GET | Method::HEAD);
+        let plain = matches!(request.method, Method::GET | Method::HEAD) && is_plain(&request.headers);
         match (&request.reuse, self.ttl) {
             (Reuse::Never, _) => None,
             (Reuse::For { key, ttl }, _) => Some((format!("for {key}"), Rule::Until(*ttl, None))),
-            (Reuse::Connection, _) if !plain => None,
-            (Reuse::Connection, _) if !self.by_itself || !is_plain(&request.headers) => None,
+            (Reuse::Connection, _) if !self.by_itself || !plain => None,
             (Reuse::Connection, Some(ttl)) => {
                 Some((address_key(request), Rule::Until(ttl, Some(asked_with(&request.headers)))))
             }

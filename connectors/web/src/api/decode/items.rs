@@ -1,7 +1,5 @@
 //! A long JSON text whose records stand in one place: read one by one. What stands beside them is passed over.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use karez_api::{Body, Fault, Form};
 use serde_json::value::RawValue;
@@ -11,7 +9,7 @@ use super::rows::{Cut, End};
 
 pub(super) struct Items {
     /// The names that lead to the list.
-    way: Arc<[String]>,
+    way: Vec<String>,
     /// For each object on the way that is open, from the outermost: whether what the way goes on in was there.
     open: Vec<bool>,
     next: Next,
@@ -40,7 +38,7 @@ enum Next {
 }
 
 impl Items {
-    pub(super) fn new(way: Arc<[String]>) -> Self {
+    pub(super) fn new(way: Vec<String>) -> Self {
         Self { way, open: Vec::new(), next: Next::Value, fresh: true }
     }
 

@@ -25,8 +25,8 @@ use fault::bad;
 pub(crate) use format::Format;
 use records::Records;
 pub(crate) use records::names_of;
-pub(crate) use rows::Rows;
-use rows::{Kind, MAX_ROW};
+use rows::Kind;
+pub(crate) use rows::{MAX_ROW, Rows};
 use xml::Document;
 
 /// What a packed answer may grow to where it is read as a whole, in bytes.

@@ -13,7 +13,7 @@ use super::ndjson::Lines;
 use super::xml::{Document, Elements};
 
 /// Longest row of an answer that is read piece by piece, in bytes.
-pub(super) const MAX_ROW: usize = 1 << 20;
+pub(crate) const MAX_ROW: usize = 1 << 20;
 
 /// A part of a row that is looked at again whenever there is more of it, in bytes.
 const SHORT: usize = 16 << 10;
