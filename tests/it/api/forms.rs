@@ -170,6 +170,22 @@ fn a_relay_connection_is_read_through_its_edges_or_its_nodes() {
 }
 
 #[test]
+fn a_page_that_takes_too_long_is_asked_for_in_half_the_size() {
+    let api = ApiServer::with(25);
+    api.trouble(|asked| {
+        let first = asked.seen.json()["variables"]["first"].as_u64();
+        (first > Some(10)).then(|| Trouble::status(504))
+    });
+    let pipeline = graph("nodes { id }", "").replace("size: 10", "size: 40");
+    let daemon = Daemon::start(folder(&api).with("api", &pipeline));
+    super::complete(&daemon, 1..=25);
+    let sizes: Vec<_> =
+        api.asked("/graphql").iter().map(|seen| seen.json()["variables"]["first"].as_u64()).collect();
+    // Those behind it are asked for in that size, too.
+    assert_eq!(sizes, [40, 20, 10, 10, 10].map(Some));
+}
+
+#[test]
 fn errors_of_graphql_under_status_200_are_errors() {
     let api = ApiServer::with(25);
     api.trouble(|asked| {
